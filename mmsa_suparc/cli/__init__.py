@@ -1,0 +1,98 @@
+"""The command ``mmsa``: a verb a file, heavy imports inside the handlers.
+
+A first argument that is no verb means ``run``, so the toolkit's flat form stays:
+``mmsa -m suparc -d mosi``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mmsa_suparc import __version__
+from mmsa_suparc.errors import DiskError, SupArcError, UserError, nearest
+
+VERBS = {
+    "run": "train and test a model, seed by seed (the default verb)",
+    "models": "what runs here, what does not, and why",
+    "datasets": "data sets, and whether their feature files are found",
+    "config": "the merged configuration and where each value comes from",
+    "data": "make feature files: the embedded data set",
+    "doctor": "versions, devices, paths found, and the repairs in force",
+}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES}
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line; defaults in the help text."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"mmsa: {message} (see: {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0 done, 2 bad input or configuration, 3 diverged, 4 disk, 130 interrupted, 1 a defect.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verbose = _verbosity(arguments)
+    try:
+        return _dispatch(arguments)
+    except SupArcError as error:
+        return _report(str(error), error.status, verbose)
+    except KeyboardInterrupt:
+        return _report("interrupted", 130, 0)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone
+        return 141
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            return _report(f"{error.filename or 'disk'}: {error.strerror}", DiskError.status, verbose)
+        return _report(f"internal error: {type(error).__name__}: {error}", 1, verbose)
+    except Exception as error:
+        text = str(error).strip().splitlines() or [""]
+        hint = "" if verbose >= 2 else " (-v 2 shows the traceback)"
+        return _report(f"internal error: {type(error).__name__}: {text[0]}{hint}", 1, verbose)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        arguments = ["--help"]
+    verb = "run"
+    if arguments[0] in VERBS:
+        verb = arguments.pop(0)
+    elif not arguments[0].startswith("-"):
+        raise UserError(f"unknown command '{arguments[0]}'{nearest(arguments[0], VERBS)}")
+    module = importlib.import_module(f"mmsa_suparc.cli.{verb}")
+    parser = Parser(
+        prog=f"mmsa {verb}" if verb != "run" else "mmsa",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mmsa-suparc {__version__}")
+    module.add_arguments(parser)
+    handled: int | None = module.handle(parser.parse_args(arguments))
+    return handled or 0
+
+
+def _verbosity(arguments: list[str]) -> int:
+    for flag in ("-v", "--verbose"):
+        if flag in arguments[:-1]:
+            value = arguments[arguments.index(flag) + 1]
+            return int(value) if value.isdigit() else 1
+    return 2 if {"-v2", "--verbose=2"} & set(arguments) else 1
+
+
+def _report(message: str, status: int, verbose: int) -> int:
+    if verbose >= 2:
+        traceback.print_exc()
+    print(f"mmsa: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,36 @@
+"""The merged configuration and where each value comes from.
+
+  mmsa config show -m suparc -d mosi
+  mmsa config show -m self_mm -d mosi -c mine.yaml --set batch_size=8
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmsa_suparc.cli.options import add_model_and_data, load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("show",), help="show: print keys, values, sources")
+    add_model_and_data(parser)
+    parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
+
+
+def handle(options: argparse.Namespace) -> int:
+    from rich.table import Table
+
+    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.host.configs import FROM_DATA
+
+    config = load_config(options)
+    table = Table(title=f"{config.model} on {config.dataset}", title_justify="left")
+    for column in ("key", "value", "source"):
+        table.add_column(column, overflow="fold")
+    for key, value in config.values.items():
+        if key in FROM_DATA:
+            table.add_row(key, "", "taken from the data")
+        else:
+            table.add_row(key, str(value), config.sources[key])
+    console().print(table)
+    return 0

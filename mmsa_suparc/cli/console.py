@@ -1,0 +1,74 @@
+"""What the command prints: epoch lines, tables, all within 80 columns."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mmsa_suparc.names import METRICS
+
+MOST_SEED_COLUMNS = 4
+
+
+def console() -> Console:
+    """Standard output; 80 columns where it is no terminal."""
+    return Console(
+        highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80
+    )
+
+
+class EpochLines:
+    """One line an epoch: losses, validation metrics, time; ``*`` marks a new best.
+
+    Args:
+        epochs: the most that there can be, if known.
+    """
+
+    def __init__(self, epochs: int | None) -> None:
+        self.epochs = epochs
+        self._columns: list[tuple[str, str]] = []
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        if not self._columns:
+            self._columns = list(self._choose(row))
+            head = "".join(f" {label:>7}" for _, label in self._columns)
+            print(f"{'epoch':>7}{head}{'time':>9}", flush=True)
+        of = f"/{self.epochs}" if self.epochs else ""
+        numbers = "".join(f" {row[key]:{max(7, len(name))}.4f}" for key, name in self._columns)
+        seconds = row["train_seconds"] + row["valid_seconds"]
+        mark = " *" if row.get("best") else ""
+        print(f"{row['epoch']:>{7 - len(of)}}{of}{numbers}{seconds:7.1f} s{mark}", flush=True)
+
+    @staticmethod
+    def _choose(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        losses = [key for key in row if key == "loss" or key.startswith("loss_")][:4]
+        metrics = [f"valid_{name}" for name in ("MAE", "Corr") if f"valid_{name}" in row]
+        accuracy = next((key for key in row if key.startswith(("valid_Non0", "valid_Mult"))), None)
+        chosen = [(key, key.removeprefix("loss_")) for key in losses]
+        chosen += [(key, "val " + key.removeprefix("valid_")) for key in metrics]
+        return chosen + ([(accuracy, "val Acc2")] if accuracy else [])
+
+
+def results_table(title: str, results: Sequence[tuple[int, Mapping[str, float]]]) -> Table:
+    """Test metrics, a row each: raw values a seed, then mean and standard deviation."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("test metric")
+    shown = results if len(results) <= MOST_SEED_COLUMNS else []
+    for seed, _ in shown:
+        table.add_column(f"seed {seed}", justify="right")
+    several = len(results) > 1
+    if several:
+        table.add_column(f"mean ± sd ({len(results)} seeds)", justify="right")
+    for name in results[0][1]:
+        values = [metrics[name] for _, metrics in results]
+        arrow = "" if name not in METRICS else "↓" if METRICS[name].better == "lower" else "↑"
+        cells = [f"{value:.4f}" for value in values] if shown else []
+        if several:
+            cells.append(f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}")
+        table.add_row(f"{name} {arrow}", *cells)
+    return table

@@ -1,0 +1,186 @@
+"""Train and test a model of the MMSA toolkit, SupArc or a plugin's.
+
+  mmsa -m suparc -d demo                     nothing to download, a minute
+  mmsa -m suparc -d mosi --data-root DATA    CMU-MOSI from DATA/MOSI/Processed
+  mmsa -m self_mm -d mosi -s 1111 -s 1112    a model of the toolkit, two seeds
+
+Other verbs (mmsa VERB --help):
+  models     what runs here, what does not, and why
+  datasets   data sets, and whether their feature files are found
+  config     the merged configuration and where each value comes from
+  data       make feature files: the embedded data set
+  doctor     versions, devices, paths found, and the repairs in force
+
+Exit status: 0 done, 2 bad input or configuration, 3 training diverged,
+4 disk or I/O, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.cli.options import add_model_and_data, load_config
+from mmsa_suparc.errors import UserError
+
+TOOLKIT_SEEDS = (1111, 1112, 1113, 1114, 1115)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_and_data(parser)
+    parser.add_argument(
+        "-s", "--seeds", action="append", type=int, default=[], metavar="N",
+        help="random seed; repeatable; default 1111 to 1115 (demo: 1111)",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most so many")
+    parser.add_argument(
+        "--run-dir", default=None, metavar="DIR",
+        help="run folder; default runs/MODEL-DATASET-TIME",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", default=None, metavar="NAME",
+        help="cpu, cuda, cuda:N; default CUDA where there is one",
+    )  # fmt: skip
+    parser.add_argument(
+        "-g", "--gpu-ids", action="append", type=int, default=[], metavar="N",
+        help="GPU number, as in the toolkit; -1 means CPU",
+    )  # fmt: skip
+    parser.add_argument(
+        "-n", "--num-workers", type=int, default=0, metavar="N",
+        help="loader processes for the toolkit's models; default 0 (SupArc needs none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-v", "--verbose", type=int, choices=(0, 1, 2), default=1,
+        help="0 results only, 1 a line an epoch, 2 also tracebacks and library messages",
+    )  # fmt: skip
+    parser.add_argument(
+        "-t", "--tune", action="store_true",
+        help="the toolkit's random search over its declared values, scored on validation",
+    )  # fmt: skip
+    parser.add_argument(
+        "-tt", "--tune-times", type=int, default=50, metavar="N",
+        help="sets of values to try; default 50",
+    )  # fmt: skip
+    for letter, modality in (("T", "text"), ("A", "audio"), ("V", "vision")):
+        parser.add_argument(
+            f"-F{letter.lower()}", f"--feature-{letter}", default="", metavar="FILE",
+            help=f"feature file to take {modality} from",
+        )  # fmt: skip
+    parser.add_argument(
+        "--model-save-dir", default="", metavar="DIR",
+        help="also save the weights there, as MODEL-DATASET-SEED.pth",
+    )  # fmt: skip
+    parser.add_argument(
+        "--res-save-dir", default="", metavar="DIR",
+        help="the toolkit's results table is DIR/normal/DATASET.csv; default ~/MMSA/results",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-dir", default="", metavar="DIR",
+        help="also log to DIR/MODEL-DATASET.log, as the toolkit does",
+    )  # fmt: skip
+
+
+def handle(options: argparse.Namespace) -> int:
+    _check_numbers(options)
+    _quiet_libraries(options.verbose)
+    config = load_config(options)
+
+    from mmsa_suparc.host import runs
+    from mmsa_suparc.training.runtime import find_device
+
+    model, dataset = config.model, config.dataset
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    request = runs.Request(
+        config=config,
+        seeds=tuple(options.seeds) or ((1111,) if dataset == "demo" else TOOLKIT_SEEDS),
+        run_dir=Path(options.run_dir or f"runs/{model}-{dataset}-{stamp}").expanduser(),
+        device=find_device(_device_name(options)),
+        result_dir=Path(options.res_save_dir or "~/MMSA/results").expanduser(),
+        model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,
+        log_dir=Path(options.log_dir).expanduser() if options.log_dir else None,
+        num_workers=options.num_workers,
+        feature_files={
+            f"feature_{m}": name for m in "TAV" if (name := getattr(options, f"feature_{m}"))
+        },
+    )
+    if options.tune:
+        table = runs.tune(request, times=options.tune_times, verbose=options.verbose)
+        print(f"tuning results: {table}")
+        return 0
+    return _train(request, options.verbose)
+
+
+def _train(request: Any, verbose: int) -> int:
+    from mmsa_suparc.analysis.curves import draw_curves
+    from mmsa_suparc.cli.console import EpochLines, console, results_table
+    from mmsa_suparc.host import runs
+
+    config = request.config
+    lines: list[EpochLines] = []
+
+    def on_seed(seed: int) -> None:
+        lines[:] = [EpochLines(config.values.get("epochs"))]
+        if verbose > 0:
+            place = f"{list(request.seeds).index(seed) + 1}/{len(request.seeds)}"
+            print(
+                f"{config.model} on {config.dataset}, seed {seed} ({place}), {request.device}",
+                flush=True,
+            )
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        if verbose > 0:
+            lines[0](row)
+
+    results = runs.run(request, on_seed=on_seed, on_epoch=on_epoch)
+    title = f"{config.model} on {config.dataset}"
+    console().print(
+        results_table(title, [(result.seed, result.metrics["test"]) for result in results])
+    )
+    draw_curves(request.run_dir, title)
+    print(f"run folder: {request.run_dir}")
+    return 0
+
+
+def _device_name(options: argparse.Namespace) -> str | None:
+    if options.device is not None:
+        if options.gpu_ids:
+            raise UserError("--device and -g both name a device; use one of them")
+        return str(options.device)
+    if not options.gpu_ids:
+        return None
+    return "cpu" if options.gpu_ids[0] < 0 else f"cuda:{options.gpu_ids[0]}"
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for flag, value, least in (
+        ("--epochs", options.epochs, 1),
+        ("-n", options.num_workers, 0),
+        ("-tt", options.tune_times, 1),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{flag} {value}: expected a number ≥ {least}")
+    for seed in options.seeds:
+        if not 0 <= seed < 2**31:
+            raise UserError(f"-s {seed}: expected a number from 0 to {2**31 - 1}")
+    if len(set(options.seeds)) < len(options.seeds):
+        raise UserError("-s: a seed is named twice; name each once")
+
+
+def _quiet_libraries(verbose: int) -> None:
+    """Loading bars and warnings of other libraries, unless asked for."""
+    if verbose >= 2:
+        return
+    import os
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

@@ -1,0 +1,283 @@
+"""Typed configuration: layers of values, merged, each value remembering where it came from.
+
+Precedence, lowest first: defaults < shared < data set < ``-c`` file < ``--set`` and flags.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+
+from mmsa_suparc.errors import ConfigError, UserError, nearest
+
+
+def _not_a_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a number, found true or false")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_not_a_bool)]
+Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
+Share = Annotated[Float, Field(ge=0, lt=1)]
+Rate = Annotated[Float, Field(ge=0)]
+Count = Annotated[Int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of every schema: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class SupArcConfig(Settings):
+    """Everything about SupArc that a configuration file can say."""
+
+    # Text encoder
+    pretrained: str = Field("bert-base-uncased", description="encoder name or folder")
+    use_finetune: bool = Field(True, description="False freezes the text encoder")
+    # Model
+    audio_hidden: Count = Field(16, description="BiLSTM units a direction")
+    vision_hidden: Count = Field(32, description="BiLSTM units a direction")
+    lstm_layers: Count = Field(1, description="stacked BiLSTM layers")
+    fusion_width: Count = Field(128, description="width of the fusion vector")
+    dropout: Share = Field(0.1, description="on the inputs of both MLPs")
+    mask_vector: Literal["zero", "learned"] = Field("zero", description="an absent modality")
+    # Contrastive loss
+    threshold: Rate = Field(0.5, description="largest score difference of a positive pair")
+    margin: Rate = Field(0.1, description="radians per score unit")
+    margin_on: Literal["negatives", "positives", "both", "none"] = "negatives"
+    margin_sign: Literal["subtract", "add"] = "subtract"
+    margin_scale: Literal["score_difference", "constant"] = "score_difference"
+    sampling: Literal["threshold", "class"] = "threshold"
+    temperature: Annotated[Float, Field(gt=0)] = 0.1
+    weight_suparc: Rate = Field(0.1, description="α in MAE + α·SupArc + β·triplet")
+    # Triplet loss
+    weight_triplet: Rate = Field(0.1, description="β")
+    triplet_margin: Rate = Field(0.1, description="in units of cosine")
+    # Training
+    batch_size: Count = 16
+    epochs: Count = Field(15, description="at most")
+    early_stop: Count = Field(8, description="epochs without improvement before stopping")
+    KeyEval: str = Field("Loss", description="validation metric that selects the epoch")
+    learning_rate_text: Rate = 5e-5
+    learning_rate_audio: Rate = 1e-3
+    learning_rate_vision: Rate = 1e-3
+    learning_rate_other: Rate = 1e-3
+    weight_decay: Rate = 1e-3
+    warmup: Share = Field(0.1, description="share of the steps")
+    clip_norm: Rate = Field(1.0, description="largest gradient norm; 0 for no clipping")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values with one source: ``suparc.yaml: shared``, ``--set``, a file's path …"""
+
+    source: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The values in force and, key by key, the source of each."""
+
+    values: dict[str, Any]
+    sources: dict[str, str] = field(repr=False)
+
+
+def merge(layers: Iterable[Layer]) -> Merged:
+    """Later layers win; nested mappings are merged key by key."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            if isinstance(value, Mapping) and isinstance(values.get(key), Mapping):
+                value = _merge_mappings(values[key], value)
+            values[key] = value
+            sources[key] = layer.source
+    return Merged(values, sources)
+
+
+def _merge_mappings(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            value = _merge_mappings(merged[key], value)
+        merged[key] = value
+    return merged
+
+
+def validate(merged: Merged, schema: type[BaseModel]) -> dict[str, Any]:
+    """The values, typed by the schema.
+
+    Raises:
+        ConfigError: one line that names the source, the key and, for an unknown key, the
+            nearest one.
+    """
+    known = schema.model_fields
+    for key in merged.values:
+        if key not in known:
+            raise ConfigError(
+                f"{merged.sources[key]}: unknown key '{key}'{nearest(key, known)}"
+            )
+    try:
+        return schema.model_validate(merged.values).model_dump()
+    except ValidationError as error:
+        first, *others = error.errors()
+        key = ".".join(str(part) for part in first["loc"])
+        source = merged.sources.get(str(first["loc"][0]), "default")
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        also = f" (and {len(others)} more)" if others else ""
+        raise ConfigError(f"{source}: {key} = {first['input']!r}: {message}{also}") from None
+
+
+def schema_from(name: str, defaults: Mapping[str, Any]) -> type[Settings]:
+    """A schema that expects of each key the type of its default value."""
+    fields: dict[str, Any] = {key: (_type_of(value), value) for key, value in defaults.items()}
+    return create_model(name, __base__=Settings, **fields)
+
+
+def extended(schema: type[BaseModel], more: Mapping[str, Any]) -> type[BaseModel]:
+    """The schema and, for the keys that it lacks, those of ``more`` typed by their defaults."""
+    fields: dict[str, Any] = {
+        key: (_type_of(value), value)
+        for key, value in more.items()
+        if key not in schema.model_fields
+    }
+    return create_model(schema.__name__, __base__=schema, **fields)
+
+
+def _type_of(value: Any) -> Any:
+    if isinstance(value, bool):
+        return bool
+    if isinstance(value, int):
+        return Int
+    if isinstance(value, float):
+        return Float
+    for kind in (str, Sequence, Mapping):
+        if isinstance(value, kind):
+            return list[Any] if kind is Sequence else str if kind is str else dict[str, Any]
+    return Any
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """A YAML or JSON file that holds one mapping.
+
+    Raises:
+        UserError: absent, unreadable, or no mapping: one line naming file and place.
+    """
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"configuration file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"configuration file {path}: not UTF-8 text") from None
+    try:
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{place}: {getattr(error, 'problem', error)}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
+    return content
+
+
+#: Keys by which a run folder's config.yaml says what it is of.
+IDENTITY = {"model_name": "model", "dataset_name": "data set"}
+
+
+def sections(
+    content: Mapping[str, Any], source: str, *, model: str, dataset: str
+) -> Iterator[Layer]:
+    """The layers that a file holds for one model on one data set, lowest first.
+
+    Understands a flat file, one with the sections ``shared`` and ``datasets``, the toolkit's
+    own JSON (``datasetCommonParams`` and one entry a model), and a run folder's config.yaml.
+    """
+    if "datasetCommonParams" in content:
+        yield from _toolkit_sections(content, source, model=model, dataset=dataset)
+    elif "commonParams" in content or "datasetParams" in content:
+        yield Layer(f"{source}: commonParams", content.get("commonParams") or {})
+        yield Layer(
+            f"{source}: datasetParams.{dataset}",
+            (content.get("datasetParams") or {}).get(dataset) or {},
+        )
+    elif "shared" in content or "datasets" in content:
+        stray = set(content) - {"shared", "datasets", "tune"}
+        if stray:
+            raise ConfigError(
+                f"{source}: unknown section '{min(stray)}'; expected 'shared' and 'datasets'"
+            )
+        yield Layer(f"{source}: shared", content.get("shared") or {})
+        yield Layer(f"{source}: {dataset}", (content.get("datasets") or {}).get(dataset) or {})
+    else:
+        for key, what in IDENTITY.items():
+            expected = model if key == "model_name" else dataset
+            if content.get(key, expected) != expected:
+                raise ConfigError(
+                    f"{source}: is of {what} '{content[key]}'; this run is of '{expected}'"
+                )
+        yield Layer(
+            source,
+            {k: v for k, v in content.items() if k not in IDENTITY and k not in ("seed", "tune")},
+        )
+
+
+def _toolkit_sections(
+    content: Mapping[str, Any], source: str, *, model: str, dataset: str
+) -> Iterator[Layer]:
+    """The toolkit's JSON, read as its ``config.py`` reads it."""
+    entry = content.get(model)
+    common = dict((entry or {}).get("commonParams") or {})
+    data = content["datasetCommonParams"].get(dataset)
+    if data:
+        aligned = common.get("need_data_aligned") and "aligned" in data
+        values = dict(data["aligned" if aligned else "unaligned"])
+        yield Layer(f"{source}: datasetCommonParams.{dataset}", values)
+    if entry is not None:
+        yield Layer(f"{source}: {model}.commonParams", common)
+        yield Layer(
+            f"{source}: {model}.datasetParams.{dataset}",
+            (entry.get("datasetParams") or {}).get(dataset) or {},
+        )
+
+
+def assignments(pairs: Iterable[str], source: str = "--set") -> Layer:
+    """``--set key=value`` arguments; dots name nested keys, values are read as YAML."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"{source} {pair}: expected key=value")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        *parents, last = key.strip().split(".")
+        level = values
+        for parent in parents:
+            level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise ConfigError(f"{source} {pair}: '{parent}' was given a value before")
+        level[last] = value
+    return Layer(source, values)
+
+
+def plugin_configs() -> Path:
+    """The folder ``plugin_configs``: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "plugin_configs"
+    return installed if installed.is_dir() else package.parent / "plugin_configs"

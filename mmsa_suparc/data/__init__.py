@@ -1,0 +1,1 @@
+"""Feature files, text features, batches, and the embedded data set."""

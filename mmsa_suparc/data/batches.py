@@ -1,0 +1,90 @@
+"""Clips as arrays, and batches of them, trimmed to their longest member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A split, or a batch of one.
+
+    Shapes: text (N, 3, L) token ids, mask, segments; audio (N, T_a, D_a); vision
+    (N, T_v, D_v); lengths (N,) frames that count; scores (N,) in score units; index (N,) the
+    clips' places in their split.
+    """
+
+    text: Tensor
+    audio: Tensor
+    vision: Tensor
+    audio_lengths: Tensor
+    vision_lengths: Tensor
+    scores: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, index: Tensor) -> Clips:
+        """The clips at these places, with tokens and frames that no one of them uses cut off."""
+        text = self.text[index]
+        audio_lengths, vision_lengths = self.audio_lengths[index], self.vision_lengths[index]
+        return Clips(
+            text=text[:, :, : _longest(_token_counts(text))],
+            audio=self.audio[index, : _longest(audio_lengths)],
+            vision=self.vision[index, : _longest(vision_lengths)],
+            audio_lengths=audio_lengths,
+            vision_lengths=vision_lengths,
+            scores=self.scores[index],
+            index=self.index[index],
+        )
+
+    def to(self, device: torch.device) -> Clips:
+        """The same clips on a device; lengths stay on the CPU, where packing reads them."""
+        if device.type == "cpu":
+            return self
+        fast = device.type == "cuda"
+
+        def move(tensor: Tensor) -> Tensor:
+            return (tensor.pin_memory() if fast else tensor).to(device, non_blocking=fast)
+
+        return Clips(
+            text=move(self.text),
+            audio=move(self.audio),
+            vision=move(self.vision),
+            audio_lengths=self.audio_lengths,
+            vision_lengths=self.vision_lengths,
+            scores=move(self.scores),
+            index=self.index,
+        )
+
+
+def _token_counts(text: Tensor) -> Tensor:
+    """(N, 3, L) -> (N,): places up to the last token that is attended to."""
+    places = torch.arange(1, text.shape[-1] + 1)
+    return (places * (text[:, 1] > 0)).amax(dim=-1)
+
+
+def _longest(lengths: Tensor) -> int:
+    return max(int(lengths.max()), 1) if len(lengths) else 1
+
+
+def batches(
+    clips: Clips, batch_size: int, *, generator: torch.Generator | None = None
+) -> Iterator[Clips]:
+    """Every clip once; shuffled where a generator is given, in order otherwise."""
+    if generator is None:
+        order = torch.arange(len(clips))
+    else:
+        order = torch.randperm(len(clips), generator=generator)
+    for index in order.split(batch_size):
+        yield clips.take(index)
+
+
+def batch_count(clips: Clips, batch_size: int) -> int:
+    """How many batches :func:`batches` gives."""
+    return -(-len(clips) // batch_size)

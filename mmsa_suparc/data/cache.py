@@ -1,0 +1,36 @@
+"""Where things that can be made again are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from mmsa_suparc.errors import DiskError
+
+
+def cache_folder(*parts: str) -> Path:
+    """``$MMSA_SUPARC_CACHE``, or ``mmsa-suparc`` in the user's cache folder; made if absent."""
+    configured = os.environ.get("MMSA_SUPARC_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(configured) if configured else Path(base) / "mmsa-suparc"
+    folder = folder.joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(
+            f"cache folder {folder}: {error.strerror}; set MMSA_SUPARC_CACHE to a writable one"
+        ) from None
+    return folder
+
+
+def key_of(*parts: object) -> str:
+    """A short name for a combination of values."""
+    text = "\x1f".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def file_identity(path: Path) -> str:
+    """Path, size and modification time: changes when the file does."""
+    status = path.stat()
+    return f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"

@@ -1,0 +1,230 @@
+"""The embedded data set: short English reviews with tone of voice and face, made from a seed.
+
+Each clip has a latent sentiment y in [-3, 3]. Its words, its audio and its vision each express
+y plus noise of their own, and in a share of the clips one of the three says the opposite: a
+model has to weigh all three. Nothing is downloaded; the text encoder is a tiny BERT with a
+vocabulary of its own and random weights, saved as an ordinary ``from_pretrained`` folder.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import tempfile
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmsa_suparc.data.cache import cache_folder
+from mmsa_suparc.data.files import write_atomically
+from mmsa_suparc.errors import DiskError
+
+VERSION = "1"  # of the recipe below: another recipe gets another cache folder
+
+TOKENS, AUDIO_FRAMES, VISION_FRAMES = 25, 50, 50
+AUDIO_WIDTH, VISION_WIDTH, TEXT_WIDTH = 12, 16, 64
+SPLIT_SIZES = {"train": 800, "valid": 200, "test": 300}
+
+TEXT_NOISE, AUDIO_NOISE, VISION_NOISE = 0.7, 0.9, 0.9  # score units
+CONTRADICTION = {"text": 0.06, "audio": 0.10, "vision": 0.10}  # share of the clips
+
+VALENCE = {
+    "superb": 2.1, "brilliant": 2.0, "wonderful": 2.0, "excellent": 1.8, "great": 1.6,
+    "lovely": 1.4, "good": 1.1, "nice": 0.9, "pleasant": 0.8, "decent": 0.5, "fine": 0.3,
+    "ordinary": 0.0, "average": 0.0, "plain": -0.3, "flat": -0.6, "dull": -0.9, "weak": -1.0,
+    "bad": -1.3, "boring": -1.4, "poor": -1.5, "awful": -1.9, "terrible": -2.0,
+    "horrible": -2.1,
+}  # fmt: skip
+STRENGTH = {"": 1.0, "really": 1.3, "very": 1.4, "quite": 0.8, "somewhat": 0.5, "not": -0.7}
+ASPECTS = (
+    "plot", "acting", "music", "ending", "script", "camera", "dialogue", "story", "cast",
+    "pacing", "humor", "film", "scene", "hero", "villain",
+)  # fmt: skip
+OPENERS = ("", "", "well ,", "honestly ,", "i think", "you know ,", "for me")
+JOINS = ("and", "but", ",")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the embedded data set lies."""
+
+    features: Path
+    encoder: Path
+
+
+def vocabulary() -> list[str]:
+    """Every token, special ones first; the place in the list is the token id."""
+    words = {w for phrase in (*OPENERS, *JOINS) for w in phrase.split()}
+    words |= {"the", "was", "."} | set(VALENCE) | set(ASPECTS) | (set(STRENGTH) - {""})
+    return [*SPECIAL, *sorted(words)]
+
+
+def make_demo(folder: Path | None = None) -> Demo:
+    """Write the feature file and the encoder, if they are not there yet.
+
+    Args:
+        folder: where to; by default the cache folder, keyed by the recipe's version.
+
+    Raises:
+        DiskError: the folder cannot be written; nothing half-written is left.
+    """
+    if folder is None:
+        folder = cache_folder("demo", VERSION)
+    demo = Demo(folder / "Processed" / "unaligned_50.pkl", folder / "encoder")
+    if not demo.encoder.is_dir():
+        _write_encoder(demo.encoder)
+    if not demo.features.is_file():
+        content = feature_file()
+        write_atomically(demo.features, lambda file: pickle.dump(content, file, protocol=4))
+    return demo
+
+
+def feature_file(sizes: dict[str, int] | None = None, seed: int = 2026) -> dict[str, Any]:
+    """The splits, in the toolkit's format; the same for the same sizes and seed."""
+    rng = np.random.default_rng(seed)
+    recipe = _Recipe.draw(rng)
+    return {
+        split: recipe.clips(rng, split, count)
+        for split, count in (sizes or SPLIT_SIZES).items()
+    }
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What all clips share: how sentiment looks in a frame, and a vector a word."""
+
+    audio_direction: np.ndarray  # (AUDIO_WIDTH,)
+    vision_direction: np.ndarray  # (VISION_WIDTH,)
+    word_vectors: np.ndarray  # (vocabulary, TEXT_WIDTH)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> _Recipe:
+        def direction(width: int) -> np.ndarray:
+            vector = rng.normal(size=width)
+            return vector / np.linalg.norm(vector)
+
+        return cls(
+            audio_direction=direction(AUDIO_WIDTH),
+            vision_direction=direction(VISION_WIDTH),
+            word_vectors=rng.normal(size=(len(vocabulary()), TEXT_WIDTH)).astype(np.float32),
+        )
+
+    def clips(self, rng: np.random.Generator, split: str, count: int) -> dict[str, Any]:
+        """One split as a dictionary of arrays."""
+        ids = {word: place for place, word in enumerate(vocabulary())}
+        sentiment = rng.uniform(-3.0, 3.0, size=count)
+        expressed = _expressed(rng, sentiment)
+        texts = [_review(rng, value) for value in expressed["text"]]
+        text_bert = np.zeros((count, 3, TOKENS), dtype=np.int32)
+        for row, text in enumerate(texts):
+            tokens = ["[CLS]", *text.split(), "[SEP]"]
+            text_bert[row, 0, : len(tokens)] = [ids[token] for token in tokens]
+            text_bert[row, 1, : len(tokens)] = 1
+        audio, audio_lengths = _frames(
+            rng, expressed["audio"], self.audio_direction, AUDIO_FRAMES
+        )
+        vision, vision_lengths = _frames(
+            rng, expressed["vision"], self.vision_direction, VISION_FRAMES
+        )
+        scores = np.round(sentiment * 5) / 5  # steps of 0.2
+        return {
+            "raw_text": np.array(texts),
+            "text": self.word_vectors[text_bert[:, 0]] * text_bert[:, 1, :, None],
+            "text_bert": text_bert,
+            "audio": audio,
+            "vision": vision,
+            "audio_lengths": audio_lengths,
+            "vision_lengths": vision_lengths,
+            "id": np.array([f"{split}{row // 10:03d}$_${row % 10}" for row in range(count)]),
+            "annotations": np.array(
+                [("Negative", "Neutral", "Positive")[int(np.sign(s)) + 1] for s in scores]
+            ),
+            "classification_labels": (np.sign(scores) + 1).astype(np.float32),
+            "regression_labels": scores.astype(np.float32),
+        }
+
+
+def _expressed(rng: np.random.Generator, sentiment: np.ndarray) -> dict[str, np.ndarray]:
+    """What each modality says: the sentiment with noise, or its opposite."""
+    noise = {"text": TEXT_NOISE, "audio": AUDIO_NOISE, "vision": VISION_NOISE}
+    values = {
+        modality: sentiment + rng.normal(scale=scale, size=len(sentiment))
+        for modality, scale in noise.items()
+    }
+    chance = rng.uniform(size=len(sentiment))
+    low = 0.0
+    for modality, share in CONTRADICTION.items():  # at most one modality a clip
+        opposite = (chance >= low) & (chance < low + share)
+        values[modality] = np.where(opposite, -values[modality], values[modality])
+        low += share
+    return values
+
+
+def _review(rng: np.random.Generator, value: float) -> str:
+    """One to three clauses whose mean valence is near the value."""
+    clauses = []
+    for _ in range(rng.integers(1, 4)):
+        target = np.clip(value + rng.normal(scale=0.4), -2.9, 2.9)
+        strength, word = min(
+            product(STRENGTH, VALENCE),
+            key=lambda pair: abs(STRENGTH[pair[0]] * VALENCE[pair[1]] - target) + rng.uniform(0, 0.3),
+        )
+        clauses.append(f"the {rng.choice(ASPECTS)} was {strength} {word}")
+    text = clauses[0]
+    for clause in clauses[1:]:
+        text += f" {rng.choice(JOINS)} {clause}"
+    return " ".join(f"{rng.choice(OPENERS)} {text} .".split())
+
+
+def _frames(
+    rng: np.random.Generator, values: np.ndarray, direction: np.ndarray, longest: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy frames that carry a value along a direction, zeros behind each clip's length."""
+    count, width = len(values), len(direction)
+    lengths = rng.integers(longest // 4, longest + 1, size=count)
+    frames = rng.normal(scale=0.7, size=(count, longest, width))
+    swing = 1.0 + 0.5 * rng.normal(size=(count, longest, 1))  # strong and weak moments
+    frames += values[:, None, None] * swing * direction
+    frames *= (np.arange(longest) < lengths[:, None])[:, :, None]
+    return frames.astype(np.float32), lengths.astype(np.int64)
+
+
+def _write_encoder(folder: Path) -> None:
+    """A two-layer BERT with random weights, the same every time."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    words = vocabulary()
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=2 * TEXT_WIDTH,
+        max_position_embeddings=128,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2026)
+        encoder = BertModel(config)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".encoder."))
+        try:
+            encoder.save_pretrained(temporary)
+            (temporary / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+            (temporary / "tokenizer_config.json").write_text(
+                json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True})
+            )
+            temporary.chmod(0o755)
+            if not folder.is_dir():  # another process may have been first
+                temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        if not folder.is_dir():
+            raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None

@@ -1,0 +1,46 @@
+"""The ways a run can end, each with the exit status of the command ``mmsa``.
+
+A message is one line: what was found, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SupArcError(Exception):
+    """Base of the errors that the command reports in one line, without a traceback."""
+
+    status = 1
+
+
+class UserError(SupArcError):
+    """Bad input or configuration; nothing was written."""
+
+    status = 2
+
+
+class ConfigError(UserError):
+    """A configuration value that is unknown, of the wrong type or out of range."""
+
+
+class DivergedError(SupArcError):
+    """Training produced a value that is not finite, or never improved; no result was written."""
+
+    status = 3
+
+
+class DiskError(SupArcError):
+    """A file could not be written or read: full disk, missing permission, I/O failure."""
+
+    status = 4
+
+
+def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+    """A hint for an unknown word: ``"; did you mean 'threshold'?"``, or the known words."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word.lower(), known, n=count, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
+    return "; known: " + ", ".join(known) if known else ""

@@ -1,0 +1,10 @@
+"""The only room in which the toolkit is imported and touched.
+
+``seam``       every patch, applied and undone together
+``registry``   models by name: the toolkit's, SupArc, third parties'
+``configs``    the merged configuration of a model on a data set
+``adapters``   SupArc in the toolkit's clothes: ``args`` in, toolkit interface out
+``features``   what a toolkit's data set reads, prepared for the configured encoder
+``runs``       one seed, many seeds, the run folder
+``catalogue``  what runs on this machine, and why not
+"""

@@ -1,0 +1,172 @@
+"""SupArc in the toolkit's clothes: ``args`` in, the toolkit's trainer interface out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmsa_suparc.config import SupArcConfig
+from mmsa_suparc.host import toolkit
+from mmsa_suparc.host.features import clips_of
+from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
+from mmsa_suparc.training import loop
+from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.runtime import Runtime
+
+logger = logging.getLogger("MMSA")
+
+
+def config_of(args: Any) -> SupArcConfig:
+    """SupArc's own values among the toolkit's ``args``."""
+    return SupArcConfig(**{key: args[key] for key in SupArcConfig.model_fields if key in args})
+
+
+def build_suparc(args: Any) -> SupArc:
+    """The model that ``args`` describe: widths from the data, the rest as configured."""
+    from transformers import AutoModel
+
+    config = config_of(args)
+    _, audio_width, vision_width = args["feature_dims"]
+    return SupArc(
+        text_encoder=TextEncoder(
+            transformer=AutoModel.from_pretrained(config.pretrained), finetune=config.use_finetune
+        ),
+        audio_encoder=SequenceEncoder(
+            width=audio_width, hidden=config.audio_hidden, layers=config.lstm_layers
+        ),
+        vision_encoder=SequenceEncoder(
+            width=vision_width, hidden=config.vision_hidden, layers=config.lstm_layers
+        ),
+        fusion_width=config.fusion_width,
+        dropout=config.dropout,
+        mask_vector=config.mask_vector,
+    )
+
+
+class SupArcTrainer:
+    """The toolkit's trainer interface over :mod:`mmsa_suparc.training.loop`.
+
+    Args:
+        args: the toolkit's; ``device``, ``dataset_name`` and ``model_save_path`` are used
+            beside SupArc's own values.
+
+    ``history`` holds a row an epoch after :meth:`do_train`; ``on_epoch`` may be set to a
+    function that is given each row as soon as it is there.
+    """
+
+    def __init__(self, args: Any) -> None:
+        self.args = args
+        self.config = config_of(args)
+        self.runtime = Runtime.choose(torch.device(args["device"]), self.config.precision)
+        metrics = toolkit.module("utils").MetricsTop("regression")
+        self._metrics = metrics.getMetics(args["dataset_name"])
+        self.history: list[dict[str, Any]] = []
+        self.on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
+
+    def do_train(
+        self, model: nn.Module, dataloader: dict[str, Any], return_epoch_results: bool = False
+    ) -> dict[str, list[dict[str, float]]] | None:
+        """Train on ``train``, select by ``valid``; the best weights are in ``model`` and in
+        ``args.model_save_path``.
+
+        Returns:
+            With ``return_epoch_results``, the metrics of every epoch by split, as the
+            toolkit's trainers give them (``test`` only after training: it selects nothing).
+        """
+        self.history = []
+        result = loop.fit(
+            _network(model),
+            clips_of(dataloader["train"]),
+            clips_of(dataloader["valid"]),
+            self.config,
+            runtime=self.runtime,
+            metrics=self._measure,
+            seed=torch.initial_seed() % 2**31,
+            on_best=lambda weights: self._save(model, weights),
+            on_epoch=self._record,
+        )
+        assert result.best_weights is not None
+        _network(model).load_state_dict(result.best_weights)
+        if not return_epoch_results:
+            return None
+        return {
+            "train": [{"Loss": row["loss_mae"]} for row in self.history],
+            "valid": [
+                {k.removeprefix("valid_"): v for k, v in row.items() if _is_metric(k)}
+                for row in self.history
+            ],
+            "test": [self.do_test(model, dataloader["test"], mode="TEST")],
+        }
+
+    def do_test(
+        self,
+        model: nn.Module,
+        dataloader: Any,
+        mode: str = "VAL",
+        return_sample_results: bool = False,
+    ) -> dict[str, Any]:
+        """The toolkit's metrics and ``Loss`` on a split; with ``return_sample_results`` also
+        ``Ids``, ``SResults``, ``Labels`` and ``Features``."""
+        features: dict[str, list[np.ndarray]] = {}
+
+        def keep(outputs: dict[str, Tensor]) -> None:
+            for name, value in outputs.items():
+                if name.startswith("Feature_"):
+                    features.setdefault(name, []).append(value.float().cpu().numpy())
+
+        clips = clips_of(dataloader)
+        prediction = loop.predict(
+            _network(model),
+            clips,
+            self.runtime,
+            batch_size=self.config.batch_size,
+            on_batch=keep if return_sample_results else None,
+        )
+        results: dict[str, Any] = dict(loop.evaluate(prediction, clips.scores, self._measure))
+        logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
+        if return_sample_results:
+            results["Ids"] = list(dataloader.dataset.ids)
+            results["SResults"] = prediction.numpy()
+            results["Labels"] = clips.scores.tolist()
+            results["Features"] = {k: np.concatenate(v) for k, v in features.items()}
+        return results
+
+    def predict(self, model: nn.Module, dataloader: Any) -> Tensor:
+        """Scores (N,) in the order of the split."""
+        return loop.predict(
+            _network(model),
+            clips_of(dataloader),
+            self.runtime,
+            batch_size=self.config.batch_size,
+        )
+
+    def _measure(self, prediction: Tensor, scores: Tensor) -> dict[str, float]:
+        with np.errstate(all="ignore"):  # a constant prediction has no correlation: NaN
+            measured: dict[str, float] = self._metrics(prediction, scores)
+        return measured
+
+    def _save(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
+        prefix = "" if _network(model) is model else "Model."
+        named = {prefix + name: tensor for name, tensor in weights.items()}
+        save_weights(Path(self.args["model_save_path"]), named)
+
+    def _record(self, row: dict[str, Any]) -> None:
+        self.history.append(row)
+        logger.info("TRAIN-(%s) >> %s", self.args["model_name"], row)
+        self.on_epoch(row)
+
+
+def _network(model: nn.Module) -> SupArc:
+    """The SupArc inside the toolkit's AMIO."""
+    network: SupArc = getattr(model, "Model", model)
+    return network
+
+
+def _is_metric(column: str) -> bool:
+    return column.startswith("valid_") and column != "valid_seconds"

@@ -1,0 +1,69 @@
+"""What runs on this machine, and why the rest does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+import torch
+
+from mmsa_suparc.errors import UserError
+from mmsa_suparc.host import configs, registry, toolkit
+
+
+def _needs_transformers_4() -> str | None:
+    version = metadata.version("transformers")
+    if int(version.split(".")[0]) >= 5:
+        return f"its BERT subclass fails on transformers {version}; needs transformers<5"
+    return None
+
+
+def _needs_cuda() -> str | None:
+    if not torch.cuda.is_available():
+        return "calls .cuda() without asking; needs a CUDA device"
+    return None
+
+
+#: Defects that cannot be repaired from outside, by model: a reason, or None where it runs.
+LIMITS: dict[str, Callable[[], str | None]] = {
+    "bert_mag": _needs_transformers_4,
+    "mctn": _needs_cuda,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model: where it comes from, its data sets, and why it does not run (or None)."""
+
+    name: str
+    origin: str
+    datasets: tuple[str, ...]
+    why_not: str | None
+
+
+def models(dataset: str | None = None) -> list[Entry]:
+    """Every model; ``why_not`` also covers a data set that it is not configured for."""
+    return [_entry(name, dataset) for name in registry.model_names()]
+
+
+def _entry(name: str, dataset: str | None) -> Entry:
+    if name in registry.registered():
+        return Entry(name, "plugin", tuple(configs.dataset_names()), None)
+    known = toolkit.datasets_of(name)
+    own = [ours for ours, base in configs.OWN_DATASETS.items() if base in known]
+    why_not = LIMITS[name]() if name in LIMITS else None
+    if dataset is not None and dataset not in [*known, *own]:
+        why_not = f"the toolkit configures it for {', '.join(known)} only"
+    return Entry(name, "toolkit", (*known, *own), why_not)
+
+
+def check(model: str, dataset: str) -> None:
+    """Refuse a model that cannot run here.
+
+    Raises:
+        UserError: with the reason.
+    """
+    entry = _entry(model, dataset)
+    if entry.why_not is not None:
+        raise UserError(f"model '{model}' does not run here: {entry.why_not}")

@@ -1,0 +1,239 @@
+"""The configuration of a model on a data set, merged from every place that may speak of it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.config import (
+    Layer,
+    extended,
+    merge,
+    read_file,
+    schema_from,
+    sections,
+    validate,
+)
+from mmsa_suparc.data.demo import make_demo
+from mmsa_suparc.errors import ConfigError, UserError, nearest
+from mmsa_suparc.host import registry, toolkit
+from mmsa_suparc.names import METRICS
+
+#: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
+OWN_DATASETS = {"demo": "mosi"}
+
+#: What every model's ``args`` must hold for the toolkit's loader and runner.
+LOADER_DEFAULTS: dict[str, Any] = {
+    "need_data_aligned": False,
+    "need_model_aligned": False,
+    "need_normalized": False,
+    "use_bert": True,
+    "batch_size": 32,
+    "early_stop": 8,
+    "KeyEval": "Loss",
+    "pretrained": "bert-base-uncased",
+    "transformers": "bert",
+    "language": "en",
+}
+#: Settled by the data, whatever a file says.
+FROM_DATA = ("feature_dims", "seq_lens", "train_samples")
+ENVIRONMENT_DATA_ROOT = "MMSA_DATA_ROOT"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Typed values in force for one model on one data set, and the source of each."""
+
+    model: str
+    dataset: str
+    values: dict[str, Any]
+    sources: dict[str, str]
+    data_root: str
+    tune: Mapping[str, Any]
+    chosen: frozenset[str]  # keys that the user set
+
+    @property
+    def feature_path(self) -> Path:
+        """The feature file: as configured, below the data root where it is relative."""
+        return Path(self.data_root).expanduser() / str(self.values["featurePath"])
+
+
+def dataset_names() -> list[str]:
+    """The toolkit's data sets, then ours."""
+    return [*toolkit.dataset_names(), *OWN_DATASETS]
+
+
+def treated_as(dataset: str) -> str:
+    """The toolkit's data set that stands behind one of ours; the name itself otherwise."""
+    return OWN_DATASETS.get(dataset, dataset)
+
+
+find_model = registry.find_model
+
+
+def find_dataset(name: str) -> str:
+    """The data set's name.
+
+    Raises:
+        UserError: unknown; names the nearest.
+    """
+    if name.lower() not in dataset_names():
+        raise UserError(
+            f"unknown data set '{name}'{nearest(name, dataset_names())} (see: mmsa datasets)"
+        )
+    return name.lower()
+
+
+def load(
+    model: str,
+    dataset: str,
+    *,
+    config_file: str | Path | None = None,
+    overrides: Iterable[Layer] = (),
+    data_root: str | None = None,
+) -> ModelConfig:
+    """Merge and check: defaults < shared < data set < ``config_file`` < ``overrides``.
+
+    Args:
+        model: a name in the registries.
+        dataset: a name in :func:`dataset_names`.
+        config_file: YAML or the toolkit's JSON; merged over the defaults.
+        overrides: layers above the file, lowest first (``--set``, flags).
+        data_root: ``--data-root``; otherwise ``MMSA_DATA_ROOT``, the file's
+            ``dataset_root_dir``, the toolkit's own.
+
+    Raises:
+        UserError: the model has no configuration for this data set.
+        ConfigError: an unknown key, a wrong type, a value out of range.
+    """
+    below = list(_default_layers(model, dataset))
+    defaults = merge(below)
+    roots = [data_root, os.environ.get(ENVIRONMENT_DATA_ROOT)]
+    above: list[Layer] = []
+    if config_file:
+        content = read_file(config_file)
+        found = list(sections(content, str(config_file), model=model, dataset=dataset))
+        if content and not any(layer.values for layer in found):
+            raise ConfigError(
+                f"{config_file}: says nothing of model '{model}' on data set '{dataset}'"
+            )
+        above += found
+        roots.append((content.get("datasetCommonParams") or {}).get("dataset_root_dir"))
+    above += overrides
+    roots.append(toolkit.default_config()["datasetCommonParams"]["dataset_root_dir"])
+
+    entry = registry.registered().get(model)
+    if entry is not None and entry.schema is not None:
+        schema = extended(entry.schema, defaults.values)
+    else:
+        schema = schema_from("Config", {"epochs": None, **defaults.values})
+    merged = merge([*below, *above])
+    values = validate(merged, schema)
+    sources = {key: merged.sources.get(key, "built-in default") for key in values}
+    _check_common(values, sources, own_trainer=entry is not None)
+    tune = (entry.config.get("tune") if entry else _toolkit_tune(model)) or {}
+    root = next(root for root in roots if root)
+    chosen = frozenset(key for layer in above for key in layer.values)
+    return ModelConfig(model, dataset, values, sources, root, tune, chosen)
+
+
+def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
+    """What is known before the user says anything, lowest first."""
+    yield Layer("plugin defaults", LOADER_DEFAULTS)
+    base = treated_as(dataset)
+    toolkit_config = toolkit.default_config()
+    entry = registry.registered().get(model)
+    if entry is None:
+        if base not in toolkit_config[model]["datasetParams"]:
+            known = ", ".join(toolkit_config[model]["datasetParams"])
+            raise UserError(f"the toolkit configures model '{model}' for {known}, not '{dataset}'")
+        common = toolkit_config[model]["commonParams"]
+        if "use_bert" not in common:
+            yield Layer("plugin defaults", {"use_bert": False})
+        yield from sections(toolkit_config, "toolkit", model=model, dataset=base)
+    else:
+        data = toolkit_config["datasetCommonParams"][base]
+        yield Layer(f"toolkit: datasetCommonParams.{base}", dict(data["unaligned"]))
+        yield from sections(entry.config, entry.source, model=model, dataset=dataset)
+    if dataset == "demo":
+        demo = make_demo()
+        yield Layer(
+            "embedded data set",
+            {"featurePath": str(demo.features), "pretrained": str(demo.encoder), "language": "en"},
+        )
+
+
+def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_trainer: bool) -> None:
+    """Keys that mean the same in every model."""
+    for key in ("batch_size", "early_stop", "epochs"):
+        value = values.get(key)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{sources[key]}: {key} = {value!r}: expected a whole number ≥ 1")
+    name = values["KeyEval"]
+    if name not in METRICS:
+        raise ConfigError(
+            f"{sources['KeyEval']}: KeyEval = {name!r}: unknown metric{nearest(name, METRICS)}"
+        )
+    if not own_trainer and name != "Loss" and METRICS[name].better == "lower":
+        raise ConfigError(
+            f"{sources['KeyEval']}: KeyEval = {name}: the toolkit's trainers would look for its "
+            "highest value; use Loss"
+        )
+
+
+def _toolkit_tune(model: str) -> dict[str, Any]:
+    entry = toolkit.default_config("tune").get(model) or {}
+    return dict(entry.get("debugParams") or {})
+
+
+def args_for(config: ModelConfig) -> Any:
+    """The toolkit's ``args``: an EasyDict of the values and the names of model and data set."""
+    from easydict import EasyDict
+
+    return EasyDict(
+        {
+            **config.values,
+            "model_name": config.model,
+            "dataset_name": config.dataset,
+            "featurePath": str(config.feature_path),
+            "train_samples": config.values.get("train_samples", 0),
+        }
+    )
+
+
+def toolkit_args(model_name: str, dataset_name: str, config_file: str | Path = "") -> Any:
+    """Stands in for the toolkit's ``get_config_regression``."""
+    default = toolkit.config_folder() / "config_regression.json"
+    own = config_file if config_file and Path(config_file) != default else None
+    return args_for(load(find_model(model_name), find_dataset(dataset_name), config_file=own))
+
+
+def toolkit_tune_args(
+    model_name: str,
+    dataset_name: str,
+    config_file: str | Path = "",
+    random_choice: bool = True,
+) -> Any:
+    """Stands in for the toolkit's ``get_config_tune``: values drawn from the declared lists."""
+    default = toolkit.config_folder() / "config_tune.json"
+    own = config_file if config_file and Path(config_file) != default else None
+    model, dataset = find_model(model_name), find_dataset(dataset_name)
+    config = load(model, dataset)
+    tune = dict(read_file(own).get(model, {}).get("debugParams") or {}) if own else config.tune
+    if not tune:
+        raise UserError(f"model '{model}' declares no values to tune over")
+    args = args_for(config)
+    names = tune.get("d_paras") or list(tune)
+    args.update({key: value for key, value in tune.items() if key not in names})
+    for name in names:
+        choices = tune.get(name, args.get(name))
+        if isinstance(choices, Mapping):
+            args[name] = {k: random.choice(v) if random_choice else v for k, v in choices.items()}
+        elif isinstance(choices, (list, tuple)):
+            args[name] = random.choice(choices) if random_choice else choices
+    args["d_paras"] = names
+    return args

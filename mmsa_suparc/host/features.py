@@ -1,0 +1,117 @@
+"""What the toolkit's data set reads: the feature file, prepared for the configured encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmsa_suparc.data import reader, text
+from mmsa_suparc.data.batches import Clips
+from mmsa_suparc.data.cache import file_identity
+
+_args: ContextVar[Any] = ContextVar("args", default=None)
+
+
+@contextlib.contextmanager
+def reading_for(args: Any) -> Iterator[None]:
+    """Within this block :func:`prepared` knows the run's encoder and what the model needs."""
+    token = _args.set(args)
+    try:
+        yield
+    finally:
+        _args.reset(token)
+
+
+def prepared(path: str | Path) -> reader.FeatureFile:
+    """A feature file; its text made to fit the encoder where the run takes text from it."""
+    args = _args.get()
+    content = reader.read(path)
+    if args is None or str(path) in {args.get("feature_A"), args.get("feature_V")}:
+        return content
+    encoder = args["pretrained"]
+    if args.get("use_bert"):
+        return reader.once(
+            (file_identity(Path(path)), encoder, "tokens"),
+            lambda: text.with_tokens(content, encoder),
+        )
+    return reader.once(
+        (file_identity(Path(path)), encoder, "states"),
+        lambda: text.with_states(content, encoder, path),
+    )
+
+
+def take_from_data(args: Any, dataset: Any) -> None:
+    """Set what the toolkit's configuration files claim about the data from the data itself.
+
+    The number of training clips; the text width (the toolkit writes 768); SELF_MM's
+    ``text_out``, which is the encoder's width; TFR_NET's number of temporal heads, which must
+    divide all three sequence lengths.
+    """
+    if args.get("use_bert"):
+        width = int(text.encoder_config(args["pretrained"]).hidden_size)
+        args["feature_dims"][0] = width
+        if "text_out" in args:
+            args["text_out"] = width
+    if dataset.mode == "train":
+        args["train_samples"] = len(dataset)
+        if "num_temporal_head" in args:
+            common = math.gcd(*dataset.get_seq_len())
+            args["num_temporal_head"] = math.gcd(common, int(args["num_temporal_head"]))
+
+
+def clips_of(loader: Any) -> Clips:
+    """All clips behind one of the toolkit's data loaders, as arrays.
+
+    The toolkit's ``MMDataset`` holds the whole split already; any other loader is read once
+    through its batches (dictionaries with text, audio, vision, lengths and labels).
+    """
+    dataset = getattr(loader, "dataset", None)
+    if all(hasattr(dataset, name) for name in ("text", "audio", "vision", "labels", "args")):
+        aligned = dataset.args["need_data_aligned"]
+        lengths = {
+            name: _token_counts(dataset.text)
+            if aligned
+            else np.asarray(getattr(dataset, f"{name}_lengths"))
+            for name in ("audio", "vision")
+        }
+        fields = {name: getattr(dataset, name) for name in ("text", "audio", "vision")}
+        scores = dataset.labels["M"]
+    else:
+        batches = list(loader)
+        fields = {
+            name: np.concatenate([np.asarray(batch[name]) for batch in batches])
+            for name in ("text", "audio", "vision")
+        }
+        lengths = {
+            name: np.concatenate(
+                [
+                    np.asarray(
+                        batch.get(f"{name}_lengths", np.full(len(batch[name]), batch[name].shape[1]))
+                    )
+                    for batch in batches
+                ]
+            )
+            for name in ("audio", "vision")
+        }
+        scores = np.concatenate([np.asarray(batch["labels"]["M"]) for batch in batches])
+    scores = torch.as_tensor(np.asarray(scores), dtype=torch.float32).reshape(-1)
+    return Clips(
+        text=torch.as_tensor(np.asarray(fields["text"])).long(),
+        audio=torch.as_tensor(np.asarray(fields["audio"])).float(),
+        vision=torch.as_tensor(np.asarray(fields["vision"])).float(),
+        audio_lengths=torch.as_tensor(lengths["audio"]).long().reshape(-1),
+        vision_lengths=torch.as_tensor(lengths["vision"]).long().reshape(-1),
+        scores=scores,
+        index=torch.arange(len(scores)),
+    )
+
+
+def _token_counts(text_bert: Any) -> np.ndarray:
+    return np.asarray(text_bert)[:, 1].sum(axis=-1)

@@ -1,0 +1,60 @@
+"""Who is compared with whom, and on what: unit vectors, score differences, positive pairs."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Sampling = Literal["threshold", "class"]
+
+
+def unit_vectors(features: Tensor) -> Tensor:
+    """L2-normalise vectors, computed in float32 or wider; a zero vector stays zero.
+
+    Formula: z = f / |f|, and 0 with gradient 0 where f = 0 (dividing by a small constant
+    instead would multiply the gradient there by its inverse).
+
+    Args:
+        features: (..., D), any floating type.
+
+    Returns:
+        (..., D), float32, or float64 for float64 input.
+    """
+    if features.dtype != torch.float64:
+        features = features.float()
+    # |f| is taken of f / max|f|: its squares neither overflow nor vanish. The scale cancels,
+    # so leaving it out of the graph changes no gradient.
+    scale = features.detach().abs().amax(dim=-1, keepdim=True)
+    is_zero = scale == 0
+    scaled = features / scale.masked_fill(is_zero, 1.0)
+    squared_norm = scaled.square().sum(dim=-1, keepdim=True)
+    return scaled / squared_norm.masked_fill(is_zero, 1.0).sqrt()
+
+
+def score_differences(scores: Tensor) -> Tensor:
+    """Δ_ij = |y_i − y_j| in score units, (B,) -> (B, B)."""
+    return (scores[:, None] - scores[None, :]).abs()
+
+
+def positive_pairs(scores: Tensor, *, sampling: Sampling, threshold: float) -> Tensor:
+    """Which j are positives of anchor i; the diagonal is False.
+
+    Args:
+        scores: (B,), score units.
+        sampling: ``threshold``: Δ_ij ≤ threshold. ``class``: same sign of the score
+            (negative, zero, positive), the usual supervised contrastive choice.
+        threshold: in score units, ≥ 0; unused for ``class``.
+
+    Returns:
+        (B, B), bool.
+    """
+    if sampling == "threshold":
+        same = score_differences(scores) <= threshold
+    elif sampling == "class":
+        sign = scores.sign()
+        same = sign[:, None] == sign[None, :]
+    else:
+        raise ValueError(f"sampling is {sampling!r}; expected one of {get_args(Sampling)}")
+    return same.fill_diagonal_(False)

@@ -1,0 +1,183 @@
+"""SupArc: three encoders, masking, a fusion MLP and a prediction MLP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder
+from mmsa_suparc.names import MODALITIES
+
+Presence = Sequence[bool] | Iterable[str] | Tensor | None
+
+
+class Encodings(NamedTuple):
+    """What the encoders made of a batch: everything that fusion needs."""
+
+    text: Tensor  # (B, W)
+    audio: Tensor  # (B, 2H_a)
+    vision: Tensor  # (B, 2H_v)
+    present: Tensor  # (B, 3) bool: False where a clip lacks that modality in the data
+
+
+class SupArc(nn.Module):
+    """A score, and the fusion vector that the losses shape.
+
+    Formula::
+
+        u_t = transformer(text)[first token],  u_a, u_v = BiLSTM(audio), BiLSTM(vision)
+        f_S = MLP([m_t; m_a; m_v]) with m = u for the modalities in S, the mask vector else
+        ŷ   = MLP(f_S)
+
+    Masking happens after the encoders, so any subset S costs one more call of the small
+    fusion MLP and none of the transformer.
+
+    Args:
+        text_encoder: gives (B, W).
+        audio_encoder: gives (B, 2H_a).
+        vision_encoder: gives (B, 2H_v).
+        fusion_width: D, the width of the fusion vector.
+        dropout: on the inputs of both MLPs, in [0, 1).
+        mask_vector: what stands for an absent modality: ``zero``, or a ``learned`` vector.
+    """
+
+    def __init__(
+        self,
+        *,
+        text_encoder: TextEncoder,
+        audio_encoder: SequenceEncoder,
+        vision_encoder: SequenceEncoder,
+        fusion_width: int = 128,
+        dropout: float = 0.1,
+        mask_vector: Literal["zero", "learned"] = "zero",
+    ) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        self.audio_encoder = audio_encoder
+        self.vision_encoder = vision_encoder
+        widths = (text_encoder.width, audio_encoder.width, vision_encoder.width)
+        self.fusion = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(sum(widths), fusion_width),
+            nn.ReLU(),
+            nn.Linear(fusion_width, fusion_width),
+        )
+        self.prediction = nn.Sequential(
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(fusion_width, fusion_width),
+            nn.ReLU(),
+            nn.Linear(fusion_width, 1),
+        )
+        learned = mask_vector == "learned"
+        self.mask_vectors = nn.ParameterList(
+            nn.Parameter(torch.zeros(width), requires_grad=learned) for width in widths
+        )
+
+    def encode(
+        self,
+        text: Tensor,
+        audio: Tensor,
+        vision: Tensor,
+        audio_lengths: Tensor | None = None,
+        vision_lengths: Tensor | None = None,
+    ) -> Encodings:
+        """Run the three encoders once.
+
+        Args:
+            text: (B, 3, L) token ids, mask, segments.
+            audio: (B, T_a, D_a).
+            vision: (B, T_v, D_v).
+            audio_lengths: (B,) frames that count, all of them by default; 0 marks the clip's
+                audio as missing.
+            vision_lengths: likewise.
+        """
+        batch = text.shape[0]
+        if audio_lengths is None:
+            audio_lengths = torch.full((batch,), audio.shape[1])
+        if vision_lengths is None:
+            vision_lengths = torch.full((batch,), vision.shape[1])
+        lengths = (text[:, 1].sum(dim=1), audio_lengths, vision_lengths)
+        present = torch.stack([length.to(text.device) > 0 for length in lengths], dim=1)
+        return Encodings(
+            text=self.text_encoder(text),
+            audio=self.audio_encoder(audio, audio_lengths),
+            vision=self.vision_encoder(vision, vision_lengths),
+            present=present,
+        )
+
+    def fuse(self, encodings: Encodings, present: Presence = None) -> Tensor:
+        """The fusion vector under a subset of modalities.
+
+        Args:
+            encodings: of B clips.
+            present: the modalities kept: names (``["text", "audio"]``), three flags in the
+                order text, audio, vision, or a bool tensor that broadcasts to (B, 3);
+                (K, 1, 3) computes K subsets in one call. None keeps all. A modality that a
+                clip lacks stays masked whatever is asked.
+
+        Returns:
+            (B, D), or (K, B, D) for K subsets.
+        """
+        flags = presence_flags(present, encodings.present.device)
+        kept = encodings.present if flags is None else encodings.present & flags  # (..., B, 3)
+        parts = []
+        for index, encoded in enumerate(encodings[:3]):
+            vector = self.mask_vectors[index].to(encoded.dtype)
+            parts.append(torch.where(kept[..., index, None], encoded, vector))
+        return self.fusion(torch.cat(parts, dim=-1))
+
+    def predict(self, fusion: Tensor) -> Tensor:
+        """Scores (..., 1) of fusion vectors (..., D)."""
+        return self.prediction(fusion)
+
+    def forward(
+        self,
+        text: Tensor,
+        audio: Tensor | tuple[Tensor, Tensor],
+        vision: Tensor | tuple[Tensor, Tensor],
+        present: Presence = None,
+    ) -> dict[str, Tensor]:
+        """Scores and features of a batch, with the toolkit's keys.
+
+        Args:
+            text: (B, 3, L).
+            audio: (B, T_a, D_a), or that and its lengths (B,).
+            vision: (B, T_v, D_v), or that and its lengths (B,).
+            present: see :meth:`fuse`.
+
+        Returns:
+            ``M`` (B, 1) score; ``Feature_t`` (B, W), ``Feature_a``, ``Feature_v`` encodings;
+            ``Feature_f`` (B, D) fusion vector.
+        """
+        audio, audio_lengths = audio if isinstance(audio, (tuple, list)) else (audio, None)
+        vision, vision_lengths = vision if isinstance(vision, (tuple, list)) else (vision, None)
+        encodings = self.encode(text, audio, vision, audio_lengths, vision_lengths)
+        fusion = self.fuse(encodings, present)
+        return {
+            "M": self.predict(fusion),
+            "Feature_t": encodings.text,
+            "Feature_a": encodings.audio,
+            "Feature_v": encodings.vision,
+            "Feature_f": fusion,
+        }
+
+
+def presence_flags(present: Presence, device: torch.device) -> Tensor | None:
+    """Any way of naming a subset of modalities, as a bool tensor (..., 3)."""
+    if present is None:
+        return None
+    if not isinstance(present, Tensor):
+        named = list(present)
+        if all(isinstance(name, str) for name in named):
+            unknown = [name for name in named if name not in MODALITIES]
+            if unknown:
+                raise ValueError(f"unknown modality {unknown[0]!r}; expected {MODALITIES}")
+            named = [modality in named for modality in MODALITIES]
+        present = torch.tensor(named, dtype=torch.bool)
+    if present.shape[-1] != len(MODALITIES):
+        raise ValueError(f"presence has shape {tuple(present.shape)}; expected (..., 3)")
+    return present.to(device=device, dtype=torch.bool)

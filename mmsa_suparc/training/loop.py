@@ -1,0 +1,275 @@
+"""The training loop, read from top to bottom."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mmsa_suparc.config import SupArcConfig
+from mmsa_suparc.data.batches import Clips, batch_count, batches
+from mmsa_suparc.errors import DivergedError
+from mmsa_suparc.losses import ModalityTripletLoss, Objective, SupArcLoss
+from mmsa_suparc.model import SupArc
+from mmsa_suparc.names import METRICS, ONE_MASKED, TWO_MASKED
+from mmsa_suparc.training.runtime import Runtime
+
+Row = dict[str, Any]
+Weights = dict[str, Tensor]
+#: Evaluates a model: (predictions (N,), scores (N,)) -> the toolkit's metrics by name.
+MetricsFunction = Callable[[Tensor, Tensor], dict[str, float]]
+
+
+@dataclass
+class Fit:
+    """What training leaves: a row an epoch, and the best epoch with its weights."""
+
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: Weights | None = None
+
+
+def fit(
+    model: SupArc,
+    train: Clips,
+    valid: Clips,
+    config: SupArcConfig,
+    *,
+    runtime: Runtime,
+    metrics: MetricsFunction,
+    seed: int,
+    on_best: Callable[[Weights], None] = lambda weights: None,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> Fit:
+    """Train; the epoch with the best validation ``KeyEval`` wins.
+
+    Args:
+        model: already on ``runtime.device``.
+        train: clips to learn from.
+        valid: clips that select the epoch and stop the training; nothing else does.
+        config: the numbers.
+        runtime: device and precision.
+        metrics: the toolkit's, for this data set.
+        seed: of the order of the clips.
+        on_best: called with the weights (on the CPU) each time validation improves.
+        on_epoch: called with the epoch's row: ``epoch``, ``loss`` and ``loss_<term>``,
+            ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``.
+
+    Raises:
+        DivergedError: a loss that is not finite, named by epoch, step and term; or no epoch
+            with a finite validation metric.
+    """
+    objective = make_objective(config).to(runtime.device)
+    optimiser = make_optimiser(model, config)
+    steps = batch_count(train, config.batch_size) * config.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: warm_up_then_decay(step, steps, config.warmup)
+    )
+    scaler = runtime.gradient_scaler()
+    lower_is_better = METRICS[config.KeyEval].better == "lower"
+    result = Fit()
+    best = float("inf")
+
+    for epoch in range(1, config.epochs + 1):
+        started = time.perf_counter()
+        order = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        sums: dict[str, float] = {}
+        model.train()
+        shuffled = batches(train, config.batch_size, generator=order)
+        count = batch_count(train, config.batch_size)
+        for step, batch in enumerate(progress(shuffled, f"epoch {epoch}", count), start=1):
+            batch = batch.to(runtime.device)
+            with runtime.autocast():
+                total, terms = step_losses(model, objective, batch)
+            values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
+            _check_finite(values, epoch, step)
+            scaler.scale(total).backward()
+            scaler.unscale_(optimiser)
+            if config.clip_norm > 0:
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            scaler.step(optimiser)
+            scaler.update()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value * len(batch)
+        trained = time.perf_counter()
+
+        prediction = predict(model, valid, runtime, batch_size=config.batch_size)
+        measured = evaluate(prediction, valid.scores, metrics)
+        key = measured[config.KeyEval] * (1.0 if lower_is_better else -1.0)
+        improved = key < best - 1e-6
+        if improved:
+            best, result.best_epoch = key, epoch
+            result.best_weights = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in model.state_dict().items()
+            }
+            on_best(result.best_weights)
+        row: Row = {
+            "epoch": epoch,
+            **{name: value / len(train) for name, value in sums.items()},
+            **{f"valid_{name}": value for name, value in measured.items()},
+            "learning_rate": schedule.get_last_lr()[-1],
+            "train_seconds": trained - started,
+            "valid_seconds": time.perf_counter() - trained,
+            "best": improved,
+        }
+        result.history.append(row)
+        on_epoch(row)
+        if epoch - result.best_epoch >= config.early_stop:
+            break
+
+    if result.best_weights is None:
+        raise DivergedError(
+            f"no epoch of {len(result.history)} had a finite validation {config.KeyEval}; "
+            "lower the learning rates"
+        )
+    return result
+
+
+def step_losses(
+    model: SupArc, objective: Objective, batch: Clips
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One batch: encoders once, the complete fusion, and the six masked ones in one call."""
+    encodings = model.encode(
+        batch.text, batch.audio, batch.vision, batch.audio_lengths, batch.vision_lengths
+    )
+    fusion = model.fuse(encodings)
+    masked = None
+    if objective.needs_masked:
+        subsets = torch.tensor(ONE_MASKED + TWO_MASKED, device=fusion.device)[:, None]  # (6, 1, 3)
+        one_masked, two_masked = model.fuse(encodings, subsets).split(len(ONE_MASKED))
+        masked = (one_masked, two_masked)
+    return objective(model.predict(fusion), fusion, batch.scores, masked)
+
+
+@torch.inference_mode()
+def predict(
+    model: SupArc,
+    clips: Clips,
+    runtime: Runtime,
+    *,
+    batch_size: int,
+    present: Any = None,
+    on_batch: Callable[[dict[str, Tensor]], None] | None = None,
+) -> Tensor:
+    """Scores (N,) float32 on the CPU, in the order of the clips.
+
+    Args:
+        present: the modalities kept; see :meth:`SupArc.fuse`.
+        on_batch: is given each batch's outputs, features included.
+    """
+    was_training = model.training
+    model.eval()
+    scores = []
+    for batch in progress(batches(clips, batch_size), "evaluate", batch_count(clips, batch_size)):
+        batch = batch.to(runtime.device)
+        with runtime.autocast():
+            outputs = model(
+                batch.text,
+                (batch.audio, batch.audio_lengths),
+                (batch.vision, batch.vision_lengths),
+                present,
+            )
+        if on_batch is not None:
+            on_batch(outputs)
+        scores.append(outputs["M"].float().reshape(-1).cpu())
+    model.train(was_training)
+    return torch.cat(scores) if scores else torch.empty(0)
+
+
+def evaluate(prediction: Tensor, scores: Tensor, metrics: MetricsFunction) -> dict[str, float]:
+    """The toolkit's metrics and ``Loss``, the MAE over all clips (not a mean of batch means).
+
+    Raises:
+        DivergedError: a prediction is not finite: the toolkit would give it a normal accuracy.
+    """
+    wrong = int((~torch.isfinite(prediction)).sum())
+    if wrong:
+        raise DivergedError(
+            f"{wrong} of {len(prediction)} predictions are not finite; lower the learning rates"
+        )
+    measured = {name: float(value) for name, value in metrics(prediction, scores).items()}
+    measured["Loss"] = float((prediction - scores).abs().mean())
+    return measured
+
+
+def make_objective(config: SupArcConfig) -> Objective:
+    """The losses, as configured."""
+    return Objective(
+        SupArcLoss(
+            threshold=config.threshold,
+            margin=config.margin,
+            temperature=config.temperature,
+            margin_on=config.margin_on,
+            margin_sign=config.margin_sign,
+            margin_scale=config.margin_scale,
+            sampling=config.sampling,
+        ),
+        ModalityTripletLoss(margin=config.triplet_margin),
+        weight_suparc=config.weight_suparc,
+        weight_triplet=config.weight_triplet,
+    )
+
+
+def make_optimiser(model: SupArc, config: SupArcConfig) -> torch.optim.AdamW:
+    """AdamW with a learning rate each for text, audio, vision and the rest.
+
+    Biases and normalisation weights (fewer than two axes) do not decay.
+    """
+    rates = {
+        "text_encoder": config.learning_rate_text,
+        "audio_encoder": config.learning_rate_audio,
+        "vision_encoder": config.learning_rate_vision,
+        "other": config.learning_rate_other,
+    }
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = name.split(".")[0]
+            decays = parameter.ndim >= 2
+            groups.setdefault((part if part in rates else "other", decays), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": rates[part],
+                "weight_decay": config.weight_decay if decays else 0.0,
+            }
+            for (part, decays), parameters in groups.items()
+        ]
+    )
+
+
+def warm_up_then_decay(step: int, steps: int, warmup: float) -> float:
+    """The factor on the learning rates: linear up over a share of the steps, then to zero."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return max(0.0, (steps - step) / max(1, steps - rising))
+
+
+def progress(iterable: Any, label: str, total: int) -> Any:
+    """A bar on stdout while it is a terminal; nothing otherwise."""
+    import sys
+
+    return tqdm(
+        iterable, label, total, leave=False, file=sys.stdout, disable=not sys.stdout.isatty()
+    )
+
+
+def _check_finite(values: dict[str, float], epoch: int, step: int) -> None:
+    for name, value in reversed(values.items()):  # the terms before their sum
+        if not -float("inf") < value < float("inf"):
+            term = name.removeprefix("loss_")
+            raise DivergedError(
+                f"epoch {epoch}, step {step}: the term '{term}' is {value}; "
+                "lower the learning rates or its weight"
+            )
