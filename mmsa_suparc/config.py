@@ -72,6 +72,7 @@ class SupArcConfig(Settings):
     learning_rate_other: Rate = 1e-3
     weight_decay: Rate = 1e-3
     warmup: Share = Field(0.1, description="share of the steps")
+    bucket_by_length: bool = Field(True, description="batches of clips of about one length")
     clip_norm: Rate = Field(1.0, description="largest gradient norm; 0 for no clipping")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
@@ -124,9 +125,7 @@ def validate(merged: Merged, schema: type[BaseModel]) -> dict[str, Any]:
     known = schema.model_fields
     for key in merged.values:
         if key not in known:
-            raise ConfigError(
-                f"{merged.sources[key]}: unknown key '{key}'{nearest(key, known)}"
-            )
+            raise ConfigError(f"{merged.sources[key]}: unknown key '{key}'{nearest(key, known)}")
     try:
         return schema.model_validate(merged.values).model_dump()
     except ValidationError as error:

@@ -24,11 +24,18 @@ def draw_curves(run_dir: Path, title: str) -> Path:
     FigureCanvasAgg(figure)
     losses, error, correlation = figure.subplots(1, 3)
     first = histories[0]
-    terms = [column for column in first if column == "loss" or column.startswith("loss_")]
+    columns = [str(column) for column in first]
+    terms = [column for column in columns if column == "loss" or column.startswith("loss_")]
     for place, term in enumerate(terms):
         for seed, history in enumerate(histories):
-            label = ("total" if term == "loss" else term.removeprefix("loss_")) if not seed else None
-            losses.plot(history["epoch"], history[term], color=f"C{place}", lw=1.2, label=label)
+            label = "total" if term == "loss" else term.removeprefix("loss_")
+            losses.plot(
+                history["epoch"],
+                history[term],
+                color=f"C{place}",
+                lw=1.2,
+                label=label if seed == 0 else None,
+            )
     if terms:
         losses.legend(frameon=False, fontsize=8)
     for axes, name, color in ((error, "valid_MAE", "C0"), (correlation, "valid_Corr", "C2")):
@@ -46,7 +53,8 @@ def draw_curves(run_dir: Path, title: str) -> Path:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title} ({len(histories)} seed{'s' if len(histories) > 1 else ''})", fontsize=10)
+    plural = "s" if len(histories) > 1 else ""
+    figure.suptitle(f"{title} ({len(histories)} seed{plural})", fontsize=10)
     path = run_dir / "curves.png"
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=130))
     return path

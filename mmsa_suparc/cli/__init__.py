@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         if error.errno in DISK_ERRORS:
-            return _report(f"{error.filename or 'disk'}: {error.strerror}", DiskError.status, verbose)
+            return _report(
+                f"{error.filename or 'disk'}: {error.strerror}", DiskError.status, verbose
+            )
         return _report(f"internal error: {type(error).__name__}: {error}", 1, verbose)
     except Exception as error:
         text = str(error).strip().splitlines() or [""]

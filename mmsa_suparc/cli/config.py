@@ -1,7 +1,7 @@
 """The merged configuration and where each value comes from.
 
-  mmsa config show -m suparc -d mosi
-  mmsa config show -m self_mm -d mosi -c mine.yaml --set batch_size=8
+mmsa config show -m suparc -d mosi
+mmsa config show -m self_mm -d mosi -c mine.yaml --set batch_size=8
 """
 
 from __future__ import annotations

@@ -17,9 +17,7 @@ MOST_SEED_COLUMNS = 4
 
 def console() -> Console:
     """Standard output; 80 columns where it is no terminal."""
-    return Console(
-        highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80
-    )
+    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80)
 
 
 class EpochLines:

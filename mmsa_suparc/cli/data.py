@@ -1,6 +1,6 @@
 """Make feature files.
 
-  mmsa data make-demo --out DIR    the embedded data set as an ordinary feature file
+mmsa data make-demo --out DIR    the embedded data set as an ordinary feature file
 """
 
 from __future__ import annotations

@@ -26,9 +26,7 @@ def handle(options: argparse.Namespace) -> int:
         table.add_column(column, overflow="fold")
     for entry in catalogue.models(dataset):
         runs = "no" if entry.why_not else "yes"
-        table.add_row(
-            entry.name, entry.origin, runs, entry.why_not or ", ".join(entry.datasets)
-        )
+        table.add_row(entry.name, entry.origin, runs, entry.why_not or ", ".join(entry.datasets))
     for name, reason in registry.broken_plugins.items():
         table.add_row(name, "plugin", "no", f"failed to load: {reason}")
     console().print(table)

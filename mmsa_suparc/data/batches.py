@@ -73,15 +73,41 @@ def _longest(lengths: Tensor) -> int:
     return max(int(lengths.max()), 1) if len(lengths) else 1
 
 
+#: Batches that are sorted by length together when bucketing.
+POOL = 16
+
+
 def batches(
-    clips: Clips, batch_size: int, *, generator: torch.Generator | None = None
+    clips: Clips,
+    batch_size: int,
+    *,
+    generator: torch.Generator | None = None,
+    by_length: bool = False,
 ) -> Iterator[Clips]:
-    """Every clip once; shuffled where a generator is given, in order otherwise."""
+    """Every clip once.
+
+    Args:
+        clips: a split.
+        batch_size: clips a batch; the last one may be smaller.
+        generator: shuffles; without one the clips come in order.
+        by_length: shuffle, sort pools of :data:`POOL` batches by their number of tokens, and
+            shuffle the batches: those of a batch are then about as long, and little padding
+            is computed. Only with a generator.
+    """
+    count = len(clips)
     if generator is None:
-        order = torch.arange(len(clips))
+        chunks = torch.arange(count).split(batch_size)
     else:
-        order = torch.randperm(len(clips), generator=generator)
-    for index in order.split(batch_size):
+        order = torch.randperm(count, generator=generator)
+        if by_length:
+            lengths = _token_counts(clips.text)
+            pools = order.split(POOL * batch_size)
+            order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
+        chunks = order.split(batch_size)
+        if by_length:
+            places = torch.randperm(len(chunks), generator=generator)
+            chunks = tuple(chunks[int(place)] for place in places)
+    for index in chunks:
         yield clips.take(index)
 
 

@@ -40,13 +40,20 @@ VALENCE = {
     "horrible": -2.1,
 }  # fmt: skip
 STRENGTH = {"": 1.0, "really": 1.3, "very": 1.4, "quite": 0.8, "somewhat": 0.5, "not": -0.7}
+PHRASES = list(product(STRENGTH, VALENCE))
+PHRASE_VALENCE = np.array([STRENGTH[strength] * VALENCE[word] for strength, word in PHRASES])
 ASPECTS = (
     "plot", "acting", "music", "ending", "script", "camera", "dialogue", "story", "cast",
     "pacing", "humor", "film", "scene", "hero", "villain",
 )  # fmt: skip
 OPENERS = ("", "", "well ,", "honestly ,", "i think", "you know ,", "for me")
 JOINS = ("and", "but", ",")
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+#: At the places that they have in BERT's vocabularies: TFR_NET writes 100 for [UNK].
+SPECIAL = (
+    "[PAD]",
+    *(f"[unused{place}]" for place in range(1, 100)),
+    *("[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+)
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,7 @@ def feature_file(sizes: dict[str, int] | None = None, seed: int = 2026) -> dict[
     rng = np.random.default_rng(seed)
     recipe = _Recipe.draw(rng)
     return {
-        split: recipe.clips(rng, split, count)
-        for split, count in (sizes or SPLIT_SIZES).items()
+        split: recipe.clips(rng, split, count) for split, count in (sizes or SPLIT_SIZES).items()
     }
 
 
@@ -125,9 +131,7 @@ class _Recipe:
             tokens = ["[CLS]", *text.split(), "[SEP]"]
             text_bert[row, 0, : len(tokens)] = [ids[token] for token in tokens]
             text_bert[row, 1, : len(tokens)] = 1
-        audio, audio_lengths = _frames(
-            rng, expressed["audio"], self.audio_direction, AUDIO_FRAMES
-        )
+        audio, audio_lengths = _frames(rng, expressed["audio"], self.audio_direction, AUDIO_FRAMES)
         vision, vision_lengths = _frames(
             rng, expressed["vision"], self.vision_direction, VISION_FRAMES
         )
@@ -170,10 +174,8 @@ def _review(rng: np.random.Generator, value: float) -> str:
     clauses = []
     for _ in range(rng.integers(1, 4)):
         target = np.clip(value + rng.normal(scale=0.4), -2.9, 2.9)
-        strength, word = min(
-            product(STRENGTH, VALENCE),
-            key=lambda pair: abs(STRENGTH[pair[0]] * VALENCE[pair[1]] - target) + rng.uniform(0, 0.3),
-        )
+        distances = np.abs(PHRASE_VALENCE - target) + rng.uniform(0, 0.3, size=len(PHRASES))
+        strength, word = PHRASES[int(distances.argmin())]
         clauses.append(f"the {rng.choice(ASPECTS)} was {strength} {word}")
     text = clauses[0]
     for clause in clauses[1:]:

@@ -98,9 +98,9 @@ def with_tokens(content: FeatureFile, encoder: str) -> FeatureFile:
     for split in SPLITS:
         fields = content[split]
         tokens, texts = fields.get("text_bert"), fields.get("raw_text")
-        if tokens is None and texts is None:
-            raise UserError(f"split '{split}' has neither text_bert nor raw_text: no text at all")
         if tokens is None:
+            if texts is None:
+                raise UserError(f"split '{split}' has neither text_bert nor raw_text")
             fields = {**fields, "text_bert": tokenise(tokenizer, texts, length=50)}
         elif texts is not None and not _same_tokens(tokenizer, texts, tokens):
             length = int(np.shape(tokens)[-1])
@@ -146,8 +146,8 @@ def with_states(content: FeatureFile, encoder: str, source: str | Path) -> Featu
     if all(np.shape(content[split].get("text", 0))[-1:] == (width,) for split in SPLITS):
         return content
     folder = Path(encoder)
-    identity = [file_identity(f) for f in sorted(folder.glob("*.*"))] if folder.is_dir() else encoder
-    key = key_of(file_identity(Path(source)), identity)
+    files = sorted(folder.glob("*.*")) if folder.is_dir() else []
+    key = key_of(file_identity(Path(source)), encoder, *map(file_identity, files))
     content = with_tokens(content, encoder)
     model = None
     result = {}

@@ -164,7 +164,8 @@ class SupArcTrainer:
 
 def _network(model: nn.Module) -> SupArc:
     """The SupArc inside the toolkit's AMIO."""
-    network: SupArc = getattr(model, "Model", model)
+    inner: Any = getattr(model, "Model", model)
+    network: SupArc = inner
     return network
 
 

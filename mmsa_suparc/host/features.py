@@ -72,46 +72,37 @@ def clips_of(loader: Any) -> Clips:
     The toolkit's ``MMDataset`` holds the whole split already; any other loader is read once
     through its batches (dictionaries with text, audio, vision, lengths and labels).
     """
-    dataset = getattr(loader, "dataset", None)
+    dataset: Any = getattr(loader, "dataset", None)
     if all(hasattr(dataset, name) for name in ("text", "audio", "vision", "labels", "args")):
-        aligned = dataset.args["need_data_aligned"]
-        lengths = {
-            name: _token_counts(dataset.text)
-            if aligned
-            else np.asarray(getattr(dataset, f"{name}_lengths"))
-            for name in ("audio", "vision")
-        }
-        fields = {name: getattr(dataset, name) for name in ("text", "audio", "vision")}
+        split = {name: getattr(dataset, name) for name in ("text", "audio", "vision")}
         scores = dataset.labels["M"]
+        for name in ("audio", "vision"):
+            aligned = dataset.args["need_data_aligned"]
+            counts = dataset.text[:, 1].sum(axis=-1) if aligned else None
+            split[f"{name}_lengths"] = getattr(dataset, f"{name}_lengths", counts)
     else:
         batches = list(loader)
-        fields = {
+        split = {
             name: np.concatenate([np.asarray(batch[name]) for batch in batches])
-            for name in ("text", "audio", "vision")
-        }
-        lengths = {
-            name: np.concatenate(
-                [
-                    np.asarray(
-                        batch.get(f"{name}_lengths", np.full(len(batch[name]), batch[name].shape[1]))
-                    )
-                    for batch in batches
-                ]
-            )
-            for name in ("audio", "vision")
+            for name in batches[0]
+            if name in ("text", "audio", "vision", "audio_lengths", "vision_lengths")
         }
         scores = np.concatenate([np.asarray(batch["labels"]["M"]) for batch in batches])
     scores = torch.as_tensor(np.asarray(scores), dtype=torch.float32).reshape(-1)
+    count = len(scores)
+
+    def lengths(name: str) -> torch.Tensor:
+        given = split.get(f"{name}_lengths")
+        if given is None:
+            return torch.full((count,), np.shape(split[name])[1])
+        return torch.as_tensor(np.asarray(given)).long().reshape(-1)
+
     return Clips(
-        text=torch.as_tensor(np.asarray(fields["text"])).long(),
-        audio=torch.as_tensor(np.asarray(fields["audio"])).float(),
-        vision=torch.as_tensor(np.asarray(fields["vision"])).float(),
-        audio_lengths=torch.as_tensor(lengths["audio"]).long().reshape(-1),
-        vision_lengths=torch.as_tensor(lengths["vision"]).long().reshape(-1),
+        text=torch.as_tensor(np.asarray(split["text"])).long(),
+        audio=torch.as_tensor(np.asarray(split["audio"])).float(),
+        vision=torch.as_tensor(np.asarray(split["vision"])).float(),
+        audio_lengths=lengths("audio"),
+        vision_lengths=lengths("vision"),
         scores=scores,
-        index=torch.arange(len(scores)),
+        index=torch.arange(count),
     )
-
-
-def _token_counts(text_bert: Any) -> np.ndarray:
-    return np.asarray(text_bert)[:, 1].sum(axis=-1)

@@ -118,6 +118,7 @@ def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
     args = copy.deepcopy(args)
     if args.get("cur_seed") == 1:
         _refuse_unknown_keys(args)
+    _find_feature_file(Path(args["featurePath"]))
     args["pretrained"] = find_encoder(args["pretrained"])
     path = Path(args["model_save_path"])
     args["model_save_path"] = path.with_name(f"{path.stem}-{seed}{path.suffix}")
@@ -174,18 +175,22 @@ def check(request: Request) -> None:
     config = request.config
     catalogue.check(config.model, config.dataset)
     path = config.feature_path
-    if not path.is_file():
-        raise UserError(
-            f"no feature file at {path}: set the data root (the folder that holds "
-            f"{config.values['featurePath']}) with --data-root DIR or {ENVIRONMENT_DATA_ROOT}"
-        )
+    _find_feature_file(path)
     for flag, name in request.feature_files.items():
         if not Path(name).is_file():
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
     find_encoder(str(config.values["pretrained"]))
-    for file in (path, *request.feature_files.values()):
+    for file in (path, *map(Path, request.feature_files.values())):
         reader.read(file)
     _check_run_folder(request)
+
+
+def _find_feature_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(
+            f"no feature file at {path}: set the data root (the folder that holds "
+            f"{Path(*path.parts[-3:])}) with --data-root DIR or {ENVIRONMENT_DATA_ROOT}"
+        )
 
 
 def _check_run_folder(request: Request) -> None:
@@ -212,8 +217,10 @@ def _results(folder: Path) -> list[Row]:
     path = folder / "results.csv"
     if not path.is_file():
         return []
-    rows: list[Row] = pd.read_csv(path).to_dict("records")
-    return rows
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in pd.read_csv(path).to_dict("records")
+    ]
 
 
 def run(

@@ -247,7 +247,7 @@ def _ordered_evaluation(undo: contextlib.ExitStack) -> None:
         def __iter__(self) -> Iterator[int]:
             for _ in super().__iter__():
                 pass
-            return iter(range(len(self.data_source)))  # type: ignore[arg-type]
+            return iter(range(len(self.data_source)))
 
     def make(dataset: Any, *, shuffle: bool = False, **options: Any) -> Any:
         if getattr(dataset, "mode", "train") == "train":
@@ -473,4 +473,3 @@ def _progress_bars(undo: contextlib.ExitStack) -> None:
     for module in toolkit.trainer_modules():
         if "tqdm" in vars(module):
             replace(undo, module, "tqdm", quiet)
-

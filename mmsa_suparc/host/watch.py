@@ -114,6 +114,7 @@ class Watch:
             results = self._do_test(model, dataloader, *args, **options)
         finally:
             hook.remove()
+        _average_over_clips(results, outputs, dataloader)
         prediction = torch.cat(outputs) if outputs else torch.empty(0)
         wrong = int((~torch.isfinite(prediction)).sum())
         if wrong:
@@ -126,6 +127,24 @@ class Watch:
     def _record(self, row: Row) -> None:
         self.history.append(row)
         self.on_epoch(row)
+
+
+def _average_over_clips(results: dict[str, Any], outputs: list[Tensor], dataloader: Any) -> None:
+    """Make ``Loss`` the mean over clips; the toolkit averages the means of unequal batches.
+
+    Only where it is recognised as the batch mean of an absolute or squared error of the scores
+    (in all single-task trainers it is); another loss is left as it is.
+    """
+    data: Any = getattr(dataloader, "dataset", ())
+    if not outputs or "Loss" not in results or len(data) != sum(map(len, outputs)):
+        return
+    scores = torch.as_tensor(data.labels["M"], dtype=torch.float32).reshape(-1)
+    pairs = list(zip(outputs, scores.split([len(batch) for batch in outputs]), strict=True))
+    for error in (nn.functional.l1_loss, nn.functional.mse_loss):
+        batch_mean = sum(float(error(batch, true)) for batch, true in pairs) / len(pairs)
+        if abs(batch_mean - results["Loss"]) < 1e-4:
+            results["Loss"] = round(float(error(torch.cat(outputs), scores)), 4)
+            return
 
 
 def _score_of(output: Any) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.losses.modality_triplet import ModalityTripletLoss
@@ -33,9 +32,6 @@ class Objective(nn.Module):
         self.triplet = triplet
         self.weight_suparc = weight_suparc
         self.weight_triplet = weight_triplet
-        larger, smaller = zip(*NESTED_PAIRS, strict=True)
-        self.register_buffer("_larger", torch.tensor(larger), persistent=False)
-        self.register_buffer("_smaller", torch.tensor(smaller), persistent=False)
 
     @property
     def needs_masked(self) -> bool:
@@ -70,8 +66,7 @@ class Objective(nn.Module):
             if masked is None:
                 raise ValueError("weight_triplet > 0 needs the masked fusion vectors")
             one_masked, two_masked = masked
-            terms["triplet"] = self.triplet(
-                fusion, one_masked[self._larger], two_masked[self._smaller]
-            )
+            larger, smaller = (list(side) for side in zip(*NESTED_PAIRS, strict=True))
+            terms["triplet"] = self.triplet(fusion, one_masked[larger], two_masked[smaller])
             total = total + self.weight_triplet * terms["triplet"]
         return total, terms

@@ -128,7 +128,9 @@ def _sine_from_cosine(cosine: Tensor) -> Tensor:
     squared = 1.0 - cosine.square()
     regular = squared > torch.finfo(cosine.dtype).eps
     at_the_ends = squared.detach().clamp(min=0.0).sqrt()
-    return torch.where(regular, squared.where(regular, torch.ones_like(squared)).sqrt(), at_the_ends)
+    return torch.where(
+        regular, squared.where(regular, torch.ones_like(squared)).sqrt(), at_the_ends
+    )
 
 
 class SupArcLoss(nn.Module):

@@ -18,7 +18,7 @@ class TextEncoder(nn.Module):
         finetune: False freezes it: no gradient, and no dropout in it either.
     """
 
-    def __init__(self, *, transformer: nn.Module, finetune: bool = True) -> None:
+    def __init__(self, *, transformer: Any, finetune: bool = True) -> None:
         super().__init__()
         if getattr(transformer, "pooler", None) is not None:
             transformer.pooler = None  # not used here: weights that would never get a gradient

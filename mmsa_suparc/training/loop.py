@@ -66,7 +66,7 @@ def fit(
             with a finite validation metric.
     """
     objective = make_objective(config).to(runtime.device)
-    optimiser = make_optimiser(model, config)
+    optimiser = make_optimiser(model, config, runtime)
     steps = batch_count(train, config.batch_size) * config.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: warm_up_then_decay(step, steps, config.warmup)
@@ -81,7 +81,9 @@ def fit(
         order = torch.Generator().manual_seed(seed * 100_003 + epoch)
         sums: dict[str, float] = {}
         model.train()
-        shuffled = batches(train, config.batch_size, generator=order)
+        shuffled = batches(
+            train, config.batch_size, generator=order, by_length=config.bucket_by_length
+        )
         count = batch_count(train, config.batch_size)
         for step, batch in enumerate(progress(shuffled, f"epoch {epoch}", count), start=1):
             batch = batch.to(runtime.device)
@@ -219,7 +221,7 @@ def make_objective(config: SupArcConfig) -> Objective:
     )
 
 
-def make_optimiser(model: SupArc, config: SupArcConfig) -> torch.optim.AdamW:
+def make_optimiser(model: SupArc, config: SupArcConfig, runtime: Runtime) -> torch.optim.AdamW:
     """AdamW with a learning rate each for text, audio, vision and the rest.
 
     Biases and normalisation weights (fewer than two axes) do not decay.
@@ -244,7 +246,8 @@ def make_optimiser(model: SupArc, config: SupArcConfig) -> torch.optim.AdamW:
                 "weight_decay": config.weight_decay if decays else 0.0,
             }
             for (part, decays), parameters in groups.items()
-        ]
+        ],
+        fused=runtime.fuses_optimiser,
     )
 
 
@@ -258,8 +261,6 @@ def warm_up_then_decay(step: int, steps: int, warmup: float) -> float:
 
 def progress(iterable: Any, label: str, total: int) -> Any:
     """A bar on stdout while it is a terminal; nothing otherwise."""
-    import sys
-
     return tqdm(
         iterable, label, total, leave=False, file=sys.stdout, disable=not sys.stdout.isatty()
     )

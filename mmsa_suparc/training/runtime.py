@@ -63,6 +63,12 @@ class Runtime:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
         return torch.autocast(device_type=self.device.type, dtype=dtype)
 
+    @property
+    def fuses_optimiser(self) -> bool:
+        """Whether AdamW has a kernel here that updates all weights at once."""
+        version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+        return self.device.type == "cuda" or (self.device.type == "cpu" and version >= (2, 4))
+
     def gradient_scaler(self) -> torch.amp.GradScaler:
         """Scales the loss where fp16 needs it; elsewhere passes everything through."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
