@@ -40,7 +40,9 @@ class DiskError(SupArcError):
 def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """A hint for an unknown word: ``"; did you mean 'threshold'?"``, or the known words."""
     known = sorted(known)
-    close = difflib.get_close_matches(word.lower(), known, n=count, cutoff=0.5)
+    by_lower_case = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_lower_case, n=count, cutoff=0.5)
+    close = [by_lower_case[match] for match in matches]
     if close:
         return "; did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
     return "; known: " + ", ".join(known) if known else ""

@@ -8,53 +8,64 @@ import pandas as pd
 
 from mmsa_suparc.data.files import write_atomically
 
+#: Columns of history.csv that get a panel, with its title.
+PANELS = {
+    "valid_MAE": "validation MAE (score units)",
+    "valid_Corr": "validation correlation",
+}
 
-def draw_curves(run_dir: Path, title: str) -> Path:
+
+def draw_curves(run_dir: Path, title: str) -> Path | None:
     """Draw ``run_dir/curves.png`` from every ``seed-*/history.csv``.
 
-    Left, the training loss and its terms; right, validation MAE and correlation. A thin line a
-    seed; the dot marks the epoch that was selected.
+    Left, the training loss and its terms; then validation MAE and correlation. A thin line a
+    seed; the dot marks the epoch that was selected. What a trainer does not tell has no panel.
+
+    Returns:
+        The picture's path, or None where no seed has a history.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     histories = [pd.read_csv(path) for path in sorted(run_dir.glob("seed-*/history.csv"))]
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, error, correlation = figure.subplots(1, 3)
-    first = histories[0]
-    columns = [str(column) for column in first]
+    if not histories:
+        return None
+    columns = [str(column) for column in histories[0]]
     terms = [column for column in columns if column == "loss" or column.startswith("loss_")]
-    for place, term in enumerate(terms):
-        for seed, history in enumerate(histories):
-            label = "total" if term == "loss" else term.removeprefix("loss_")
-            losses.plot(
-                history["epoch"],
-                history[term],
-                color=f"C{place}",
-                lw=1.2,
-                label=label if seed == 0 else None,
-            )
-    if terms:
-        losses.legend(frameon=False, fontsize=8)
-    for axes, name, color in ((error, "valid_MAE", "C0"), (correlation, "valid_Corr", "C2")):
-        for history in histories:
-            axes.plot(history["epoch"], history[name], color=color, lw=1.2)
-            selected = history[history["best"].astype(bool)].tail(1)
-            axes.plot(selected["epoch"], selected[name], "o", color=color, ms=5)
-    for axes, label in (
-        (losses, "training loss"),
-        (error, "validation MAE (score units)"),
-        (correlation, "validation correlation"),
-    ):
-        axes.set_title(label, fontsize=9)
-        axes.set_xlabel("epoch", fontsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+    panels = [column for column in PANELS if column in columns]
+    count = max(1, bool(terms) + len(panels))
+    figure = Figure(figsize=(1 + 2.7 * count, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
     plural = "s" if len(histories) > 1 else ""
     figure.suptitle(f"{title} ({len(histories)} seed{plural})", fontsize=10)
+    axes = list(figure.subplots(1, count, squeeze=False)[0])
+    for each, label in zip(
+        axes, ["training loss"] * bool(terms) + [PANELS[name] for name in panels], strict=False
+    ):
+        each.set_title(label, fontsize=9)
+        each.set_xlabel("epoch", fontsize=8)
+        each.xaxis.set_major_locator(MaxNLocator(integer=True))
+        each.tick_params(labelsize=8)
+        each.spines[["top", "right"]].set_visible(False)
+    if terms:
+        losses = axes.pop(0)
+        for place, term in enumerate(terms):
+            label = "total" if term == "loss" else term.removeprefix("loss_")
+            for seed, history in enumerate(histories):
+                losses.plot(
+                    history["epoch"],
+                    history[term],
+                    color=f"C{place}",
+                    lw=1.2,
+                    label=label if seed == 0 else None,
+                )
+        losses.legend(frameon=False, fontsize=8)
+    for each, name, color in zip(axes, panels, ("C0", "C2"), strict=False):
+        for history in histories:
+            each.plot(history["epoch"], history[name], color=color, lw=1.2)
+            selected = history[history["best"].astype(bool)].tail(1)
+            each.plot(selected["epoch"], selected[name], "o", color=color, ms=5)
     path = run_dir / "curves.png"
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=130))
     return path

@@ -81,20 +81,29 @@ def undo() -> None:
         applied.close()
 
 
+def original(owner: Any, name: str) -> Any:
+    """What the toolkit has under ``owner.name``.
+
+    Raises:
+        SeamError: nothing.
+    """
+    if name not in vars(owner):
+        raise SeamError(
+            f"the installed MMSA has no {owner.__name__}.{name}; this version of mmsa-suparc "
+            "expects it. Install MMSA 2.2.1 or a newer mmsa-suparc"
+        )
+    return vars(owner)[name]
+
+
 def replace(
     undo: contextlib.ExitStack, owner: Any, name: str, value: Any, *, new: bool = False
-) -> Any:
-    """Set ``owner.name`` until undone; returns what was there.
+) -> None:
+    """Set ``owner.name`` until undone.
 
     Raises:
         SeamError: the toolkit has no such name (unless ``new``).
     """
-    before = vars(owner).get(name, _MISSING)
-    if before is _MISSING and not new:
-        raise SeamError(
-            f"the installed MMSA has no {getattr(owner, '__name__', owner)}.{name}; this version "
-            "of mmsa-suparc expects it. Install MMSA 2.2.1 or a newer mmsa-suparc"
-        )
+    before = vars(owner).get(name, _MISSING) if new else original(owner, name)
     setattr(owner, name, value)
 
     def restore() -> None:
@@ -104,7 +113,6 @@ def replace(
             setattr(owner, name, before)
 
     undo.callback(restore)
-    return before
 
 
 class Overlay(ModuleType):
@@ -183,27 +191,27 @@ def _data_sets(undo: contextlib.ExitStack) -> None:
     from mmsa_suparc.host import configs, features
 
     loader = toolkit.module("data_loader")
-    original = loader.MMDataset.__init__
+    read = original(original(loader, "MMDataset"), "__init__")
 
     def init(self: Any, args: Any, mode: str = "train") -> None:
         name = args["dataset_name"]
         args["dataset_name"] = configs.treated_as(name)
         try:
             with features.reading_for(args):
-                original(self, args, mode=mode)
+                read(self, args, mode=mode)
         finally:
             args["dataset_name"] = name
         features.take_from_data(args, self)
 
     replace(undo, loader.MMDataset, "__init__", init)
 
-    metrics = toolkit.module("utils").MetricsTop
-    original_metrics = metrics.getMetics
+    metrics = original(toolkit.module("utils"), "MetricsTop")
+    metrics_of = original(metrics, "getMetics")
     replace(
         undo,
         metrics,
         "getMetics",
-        lambda self, name: original_metrics(self, configs.treated_as(name.lower())),
+        lambda self, name: metrics_of(self, configs.treated_as(name.lower())),
     )
 
 
@@ -221,13 +229,13 @@ def _one_read(undo: contextlib.ExitStack) -> None:
     def load(file: io.BufferedReader) -> Any:
         return features.prepared(file.name)
 
-    replace(undo, loader, "pickle", Overlay(loader.pickle, load=load))
+    replace(undo, loader, "pickle", Overlay(original(loader, "pickle"), load=load))
     run = toolkit.module("run")
-    original = run.MMDataLoader
+    make_loaders = original(run, "MMDataLoader")
 
     def read_once(args: Any, num_workers: int) -> Any:
         with reading_once():
-            return original(args, num_workers)
+            return make_loaders(args, num_workers)
 
     replace(undo, run, "MMDataLoader", read_once)
 
@@ -274,12 +282,12 @@ def _no_gpu(undo: contextlib.ExitStack) -> None:
 
     run = toolkit.module("run")
     replace(undo, run, "torch", Overlay(torch, cuda=Overlay(torch.cuda, set_device=set_device)))
-    original = run.assign_gpu
+    assign = original(run, "assign_gpu")
 
     def assign_gpu(gpu_ids: Any, *args: Any, **options: Any) -> torch.device:
         if any(int(gpu) < 0 for gpu in gpu_ids) or not torch.cuda.is_available():
             return torch.device("cpu")
-        device: torch.device = original(list(gpu_ids), *args, **options)
+        device: torch.device = assign(list(gpu_ids), *args, **options)
         return device
 
     replace(undo, run, "assign_gpu", assign_gpu)
@@ -311,7 +319,7 @@ def _text_encoder(undo: contextlib.ExitStack) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    original = toolkit.module("models.subNets").BertTextEncoder
+    text_encoder = original(toolkit.module("models.subNets"), "BertTextEncoder")
 
     def init(
         self: Any,
@@ -325,7 +333,7 @@ def _text_encoder(undo: contextlib.ExitStack) -> None:
         self.model = AutoModel.from_pretrained(name)
         self.use_finetune = use_finetune
 
-    replace(undo, original, "__init__", init)
+    replace(undo, text_encoder, "__init__", init)
 
     # BERT_MAG is a BERT itself and loads its weights by a name of its own.
     bert_mag = sys.modules.get("MMSA.models.singleTask.BERT_MAG")
@@ -348,11 +356,11 @@ def _misa_width(undo: contextlib.ExitStack) -> None:
     import torch
 
     toolkit.module("models")
-    misa = sys.modules["MMSA.models.singleTask.MISA"].MISA
-    original = misa.__init__
+    misa = original(sys.modules["MMSA.models.singleTask.MISA"], "MISA")
+    build = original(misa, "__init__")
 
     def init(self: Any, config: Any) -> None:
-        original(self, config)
+        build(self, config)
         width = config.feature_dims[0]
         if config.use_bert and width != self.project_t[0].in_features:
             self.project_t[0] = torch.nn.Linear(width, config.hidden_size)
@@ -383,10 +391,10 @@ def _one_seed(undo: contextlib.ExitStack) -> None:
 def _whole_checkpoints(undo: contextlib.ExitStack) -> None:
     import torch
 
-    from mmsa_suparc.data.files import write_atomically
+    from mmsa_suparc.training.checkpoint import save_torch
 
-    def save(content: Any, path: Any, *args: Any, **options: Any) -> None:
-        write_atomically(Path(path), lambda file: torch.save(content, file, *args, **options))
+    def save(content: Any, path: Any, **options: Any) -> None:
+        save_torch(Path(path), content, **options)
 
     for module in toolkit.trainer_modules():
         if vars(module).get("torch") is torch:
@@ -437,13 +445,13 @@ def _plain(function: Callable[..., Any]) -> Callable[..., float]:
 )
 def _log_handlers(undo: contextlib.ExitStack) -> None:
     run = toolkit.module("run")
-    original = run._set_logger
+    original_set_logger = original(run, "_set_logger")
     logger = logging.getLogger("MMSA")
 
     def set_logger(*args: Any, **options: Any) -> logging.Logger:
         drop()
         before = list(logger.handlers)
-        result: logging.Logger = original(*args, **options)
+        result: logging.Logger = original_set_logger(*args, **options)
         ours.extend(handler for handler in logger.handlers if handler not in before)
         return result
 

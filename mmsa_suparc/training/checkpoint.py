@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,4 +26,14 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
         content = save({name: tensor.clone() for name, tensor in weights.items()})
         write_atomically(path, lambda file: file.write(content))
     else:
-        write_atomically(path, lambda file: torch.save(weights, file))
+        save_torch(path, weights)
+
+
+def save_torch(path: Path, content: Any, **options: Any) -> None:
+    """``torch.save``, whole or not at all.
+
+    Written from memory: on a full disk torch itself raises a RuntimeError without the reason.
+    """
+    memory = io.BytesIO()
+    torch.save(content, memory, **options)
+    write_atomically(path, lambda file: file.write(memory.getbuffer()))

@@ -1,0 +1,83 @@
+"""Each of the toolkit's models trains for one epoch through the command, on a small file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmsa_suparc
+from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.host import catalogue, registry, toolkit
+
+MOSI_MODELS = sorted(name for name in toolkit.model_names() if "mosi" in toolkit.datasets_of(name))
+MUST_RUN = {
+    "tfn", "lmf", "lf_dnn", "ef_lstm", "mfn", "graph_mfn", "mfm", "self_mm", "mult", "mmim",
+    "tfr_net", "misa",
+}  # fmt: skip
+
+
+def test_the_models_that_must_run_are_known() -> None:
+    assert set(MOSI_MODELS) >= MUST_RUN
+
+
+@pytest.mark.parametrize("model", [*MOSI_MODELS, "suparc"])
+def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> None:
+    status, _, err = mmsa(
+        "-m", model, "-d", "mosi", "--data-root", small_root, "--text-encoder", demo.encoder,
+        "-s", 7, "--epochs", 1, "--run-dir", "run", "-g", -1,
+    )  # fmt: skip
+    why_not = {e.name: e.why_not for e in catalogue.models("mosi")}[model]
+    if why_not and model not in MUST_RUN:
+        assert status == 2
+        assert why_not in err
+        assert not Path("run").exists()
+        return
+    assert (status, err) == (0, "")
+    seed = Path("run/seed-7")
+    history = pd.read_csv(seed / "history.csv")
+    assert history["epoch"].tolist() == [1]
+    predictions = pd.read_csv(seed / "predictions.csv")
+    assert predictions.groupby("split").size().to_dict() == {"test": 11, "valid": 9}
+    measured = json.loads((seed / "metrics.json").read_text())
+    for split in ("valid", "test"):
+        part = predictions[predictions["split"] == split]
+        error = np.abs(part["prediction"] - part["label"]).mean()
+        assert measured[split]["MAE"] == pytest.approx(error, abs=1e-4)
+        if model != "misa":  # whose loss is a squared error
+            assert measured[split]["Loss"] == pytest.approx(error, abs=1e-4)
+    row = pd.read_csv("run/results.csv").iloc[0]
+    assert row["MAE"] == measured["test"]["MAE"]
+
+
+def test_catalogue_gives_reasons() -> None:
+    mmsa_suparc.register()
+    try:
+        entries = {entry.name: entry for entry in catalogue.models("mosi")}
+    finally:
+        mmsa_suparc.unregister()
+    assert set(entries) == set(registry.model_names())
+    assert all(entries[name].why_not is None for name in MUST_RUN | {"suparc"})
+    for name in ("mlf_dnn", "mtfn", "mlmf"):
+        assert "sims only" in str(entries[name].why_not)
+
+
+def test_the_same_seed_gives_the_same_run_whatever_ran_before(
+    mmsa: Callable, small_root: Path, demo: Demo
+) -> None:
+    tables = []
+    for name, before in (("first", None), ("second", "tfn")):
+        for model in filter(None, (before, "lf_dnn", "suparc")):
+            status, _, err = mmsa(
+                "-m", model, "-d", "mosi", "--data-root", small_root, "--text-encoder",
+                demo.encoder, "-s", 3, "--epochs", 2, "--run-dir", f"{name}/{model}",
+            )  # fmt: skip
+            assert (status, err) == (0, "")
+        tables.append(
+            [Path(f"{name}/{m}/seed-3/predictions.csv").read_text() for m in ("lf_dnn", "suparc")]
+        )
+    assert tables[0] == tables[1]

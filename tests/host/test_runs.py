@@ -1,0 +1,253 @@
+"""The run folder: what it holds, and what happens when things go wrong."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.host.tables import append_rows
+
+DEMO = ("-m", "suparc", "-d", "demo", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+    """Two seeds of SupArc on the embedded data set, by the command."""
+    from mmsa_suparc import unregister
+    from mmsa_suparc.cli import main
+
+    folder = tmp_path_factory.mktemp("runs") / "two-seeds"
+    status = main(
+        [
+            *DEMO, "-s", "1", "-s", "2", "--run-dir", str(folder),
+            "--res-save-dir", str(folder.parent / "res"),
+            "--model-save-dir", str(folder.parent / "models"),
+            "--log-dir", str(folder.parent / "logs"),
+        ]
+    )  # fmt: skip
+    unregister()
+    assert status == 0
+    return folder
+
+
+def test_the_contract(run_folder: Path) -> None:
+    files = {p.name for p in (run_folder / "seed-1").iterdir()}
+    assert files == {
+        "config.yaml", "metrics.json", "history.csv", "predictions.csv", "model.safetensors",
+        "environment.json", "run.log",
+    }  # fmt: skip
+    assert (run_folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    results = pd.read_csv(run_folder / "results.csv")
+    assert results.columns[:3].tolist() == ["model", "dataset", "seed"]
+    assert results["seed"].tolist() == [1, 2]
+    assert {"MAE", "Corr", "Has0_acc_2", "Non0_F1_score", "Mult_acc_7"} <= set(results.columns)
+    assert results["Corr"].between(-1, 1).all()
+
+
+def test_predictions_and_metrics_agree(run_folder: Path) -> None:
+    for seed in (1, 2):
+        folder = run_folder / f"seed-{seed}"
+        predictions = pd.read_csv(folder / "predictions.csv")
+        assert predictions.columns.tolist() == ["split", "id", "label", "prediction"]
+        assert predictions.groupby("split").size().to_dict() == {"test": 300, "valid": 200}
+        assert predictions["id"].is_unique
+        measured = json.loads((folder / "metrics.json").read_text())
+        for split, part in predictions.groupby("split"):
+            error = (part["prediction"] - part["label"]).abs().mean()
+            assert measured[split]["Loss"] == pytest.approx(error, abs=1e-6)
+            assert measured[split]["MAE"] == pytest.approx(error, abs=1e-4)
+            corr = np.corrcoef(part["prediction"], part["label"])[0, 1]
+            assert measured[split]["Corr"] == pytest.approx(corr, abs=1e-4)
+
+
+def test_history_has_every_loss_term_and_the_times(run_folder: Path) -> None:
+    history = pd.read_csv(run_folder / "seed-1" / "history.csv")
+    assert history["epoch"].tolist() == [1, 2]
+    terms = history["loss_mae"] + 0.1 * history["loss_suparc"] + 0.1 * history["loss_triplet"]
+    np.testing.assert_allclose(history["loss"], terms, rtol=1e-5)
+    assert {"valid_MAE", "valid_Corr", "valid_Loss"} <= set(history.columns)
+    assert (history[["train_seconds", "valid_seconds"]] > 0).all(axis=None)
+
+
+def test_weights_give_the_predictions(run_folder: Path, demo: Demo) -> None:
+    import mmsa_suparc
+    from mmsa_suparc.host import configs, toolkit
+    from mmsa_suparc.host.adapters import SupArcTrainer
+
+    mmsa_suparc.register()
+    args = toolkit.module("run").get_config_regression("suparc", "demo")
+    args.update(custom_feature=None, feature_T="", feature_A="", feature_V="", device="cpu")
+    loaders = toolkit.module("run").MMDataLoader(args, 0)
+    model = toolkit.module("models").AMIO(args)
+    model.load_state_dict(load_file(run_folder / "seed-1" / "model.safetensors"))
+    prediction = SupArcTrainer(args).predict(model, loaders["test"])
+    mmsa_suparc.unregister()
+    assert configs.treated_as("demo") == "mosi"
+    stored = pd.read_csv(run_folder / "seed-1" / "predictions.csv")
+    expected = stored[stored["split"] == "test"]["prediction"].to_numpy()
+    np.testing.assert_allclose(prediction.numpy(), expected, atol=1e-5)
+
+
+def test_configuration_written_is_one_that_c_takes(run_folder: Path, mmsa: Callable) -> None:
+    config = run_folder / "seed-1" / "config.yaml"
+    content = yaml.safe_load(config.read_text())
+    assert (content["model_name"], content["dataset_name"], content["seed"]) == (
+        "suparc", "demo", 1,
+    )  # fmt: skip
+    status, _, err = mmsa("-m", "suparc", "-d", "demo", "-c", config, "-s", 1, "--run-dir", "again")
+    assert (status, err) == (0, "")
+    for name in ("predictions.csv", "config.yaml"):
+        again, first = (Path("again/seed-1") / name).read_text(), run_folder / "seed-1" / name
+        assert again == first.read_text()
+
+
+def test_the_toolkits_own_outputs(run_folder: Path) -> None:
+    table = pd.read_csv(run_folder.parent / "res" / "normal" / "demo.csv")
+    results = pd.read_csv(run_folder / "results.csv")
+    mean, deviation = ast.literal_eval(table["MAE"][0])
+    assert mean == pytest.approx(results["MAE"].mean() * 100, abs=0.01)
+    assert deviation == pytest.approx(results["MAE"].std(ddof=0) * 100, abs=0.01)
+    names = sorted(path.name for path in (run_folder.parent / "models").iterdir())
+    assert names == ["suparc-demo-1.pth", "suparc-demo-2.pth"]
+    state = torch.load(run_folder.parent / "models" / names[0], weights_only=True)
+    assert any(name.startswith("Model.text_encoder") for name in state)
+    assert "TRAIN-(suparc)" in (run_folder.parent / "logs" / "suparc-demo.log").read_text()
+
+
+def test_environment_names_what_is_needed_to_repeat(run_folder: Path) -> None:
+    content = json.loads((run_folder / "seed-1" / "environment.json").read_text())
+    assert {"torch", "MMSA", "device", "feature_file", "repairs", "command"} <= set(content)
+    assert content["repairs"]
+
+
+def test_a_seed_that_is_there_is_not_overwritten(run_folder: Path, mmsa: Callable) -> None:
+    before = (run_folder / "results.csv").read_bytes()
+    status, _, err = mmsa(*DEMO, "-s", 2, "-s", 3, "--run-dir", run_folder)
+    assert status == 2
+    assert "already holds seed 2" in err
+    status, _, err = mmsa("-m", "tfn", "-d", "demo", "-s", 9, "--run-dir", run_folder)
+    assert status == 2
+    assert "holds results of suparc on demo" in err
+    assert (run_folder / "results.csv").read_bytes() == before
+
+
+def test_divergence_ends_with_status_3_and_no_row(mmsa: Callable) -> None:
+    status, _, err = mmsa(*DEMO, "--set", "learning_rate_other=1e30", "--run-dir", "run")
+    assert status == 3
+    assert "epoch 1, step" in err
+    assert "not finite" in err or "the term" in err
+    assert err.count("\n") == 1
+    assert not Path("run/results.csv").exists()
+
+
+def test_a_baseline_that_diverges_ends_with_status_3(mmsa: Callable) -> None:
+    status, _, err = mmsa(
+        "-m", "lf_dnn", "-d", "demo", "--epochs", 2, "--set", "learning_rate=1e30",
+        "--run-dir", "run",
+    )  # fmt: skip
+    assert status == 3, err
+    assert not Path("run/results.csv").exists()
+
+
+@pytest.mark.parametrize("kib", [0, 1, 4, 64, 300])
+def test_a_full_disk_ends_with_status_4(kib: int, demo: Demo) -> None:
+    """A real limit on the size of files, in a process of its own."""
+    program = (
+        "import resource, signal, sys\n"
+        "from mmsa_suparc.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({kib} * 1024,) * 2)\n"
+        "sys.exit(main(['-m', 'suparc', '-d', 'demo', '--epochs', '1', '--run-dir', 'run']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not Path("run/results.csv").exists()
+    left = [p.name for p in Path().rglob(".*")]
+    assert left == []
+
+
+def test_an_unwritable_folder_ends_with_status_4(mmsa: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, _, err = mmsa(*DEMO, "--run-dir", tmp_path / "file" / "below")
+    assert status == 4
+    assert "cannot write" in err
+    status, _, err = mmsa(*DEMO, "--run-dir", tmp_path / "file")
+    assert status == 2
+    assert "is a file" in err
+
+
+def test_interrupting_keeps_finished_seeds(demo: Demo) -> None:
+    command = [
+        sys.executable, "-m", "mmsa_suparc", "-m", "suparc", "-d", "demo", "--epochs", "3",
+        *(f"-s{seed}" for seed in range(1, 60)), "--run-dir", "run",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        results = Path("run/results.csv")
+        deadline = time.monotonic() + 120
+        while not results.is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.decode().strip() == "mmsa: interrupted"
+    rows = pd.read_csv(results)
+    assert rows["seed"].tolist() == list(range(1, len(rows) + 1))
+    for seed in rows["seed"]:
+        assert (Path("run") / f"seed-{seed}" / "metrics.json").is_file()
+
+
+def append_many(path: str, worker: int) -> None:
+    for row in range(10):
+        append_rows(Path(path), pd.DataFrame([{"worker": worker, "row": row, f"w{worker}": 1}]))
+
+
+def test_eight_processes_append_without_loss(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    context = get_context("spawn")
+    workers = [context.Process(target=append_many, args=(str(path), n)) for n in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    table = pd.read_csv(path)
+    assert len(table) == 80
+    assert len(table.drop_duplicates(["worker", "row"])) == 80
+    assert os.listdir(tmp_path).count("table.csv") == 1
+
+
+def test_custom_feature_files_replace_one_modality(
+    mmsa: Callable, demo: Demo, tmp_path: Path
+) -> None:
+    import pickle
+
+    content = pickle.loads(demo.features.read_bytes())
+    for fields in content.values():
+        fields["audio"] = fields["audio"][:, :, :3]
+    (tmp_path / "narrow.pkl").write_bytes(pickle.dumps(content))
+    status, _, err = mmsa(*DEMO, "-Fa", "narrow.pkl", "--run-dir", "run")
+    assert (status, err) == (0, "")
+    weights = load_file("run/seed-1111/model.safetensors")
+    assert weights["Model.audio_encoder.lstm.weight_ih_l0"].shape[1] == 3
+    status, _, err = mmsa(*DEMO, "-Fv", "absent.pkl", "--run-dir", "other")
+    assert status == 2
+    assert "-Fv absent.pkl: no such file" in err
+    assert not Path("other").exists()

@@ -1,0 +1,296 @@
+"""The seam into the toolkit: in force when asked, gone without a trace, one test a repair."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import mmsa_suparc
+from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.errors import ConfigError, DivergedError, UserError
+from mmsa_suparc.host import registry, seam, toolkit
+from tests.helpers import toy
+
+FAST = {"epochs": 1, "batch_size": 16}
+
+
+@pytest.fixture
+def run_in(tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """``MMSA_run`` with its folders below ``tmp_path``; returns the results table."""
+    import MMSA
+
+    def run(model: str, dataset: str = "demo", **options: Any) -> pd.DataFrame:
+        folders = {name: tmp_path / name for name in ("model_save_dir", "res_save_dir", "log_dir")}
+        MMSA.MMSA_run(
+            model, dataset, seeds=[1], num_workers=0, verbose_level=0, **folders, **options
+        )
+        return pd.read_csv(tmp_path / "res_save_dir" / "normal" / f"{dataset}.csv")
+
+    return run
+
+
+def snapshot() -> dict[str, dict[str, Any]]:
+    """Every module and class of the toolkit, name by name."""
+    toolkit.module("run")
+    found: dict[str, dict[str, Any]] = {}
+    for name, module in list(sys.modules.items()):
+        if name == "MMSA" or name.startswith("MMSA."):
+            found[name] = dict(vars(module))
+            for key, value in vars(module).items():
+                if isinstance(value, type) and value.__module__.startswith("MMSA"):
+                    found[f"{name}:{key}"] = dict(vars(value))
+    assert len(found) > 60
+    return found
+
+
+def identities(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
+    return {n: {k: id(v) for k, v in values.items()} for n, values in found.items()}
+
+
+def test_round_trip_leaves_the_toolkit_as_it_was() -> None:
+    before = snapshot()
+    for _ in range(2):
+        mmsa_suparc.register()
+        mmsa_suparc.register()
+        changed = identities(snapshot())
+        assert changed != identities(before)
+        mmsa_suparc.unregister()
+        mmsa_suparc.unregister()
+        assert identities(snapshot()) == identities(before)
+
+
+def test_other_libraries_are_never_touched() -> None:
+    import pickle
+
+    import tqdm
+    from torch.utils.data import DataLoader
+
+    watched = {
+        "torch": torch, "torch.cuda": torch.cuda, "pandas": pd, "numpy": np, "pickle": pickle,
+        "tqdm": tqdm, "DataLoader": DataLoader,
+    }  # fmt: skip
+    before = {name: dict(vars(owner)) for name, owner in watched.items()}
+    mmsa_suparc.register()
+    after = {name: dict(vars(owner)) for name, owner in watched.items()}
+    mmsa_suparc.unregister()
+    for name in watched:
+        assert {k: id(v) for k, v in before[name].items()} == {
+            k: id(v) for k, v in after[name].items() if k in before[name]
+        }
+
+
+def test_registering_draws_no_random_number_and_sets_no_variable() -> None:
+    toolkit.module("run")
+    states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    variables = dict(os.environ)
+    mmsa_suparc.register()
+    mmsa_suparc.unregister()
+    assert variables == dict(os.environ)
+    assert states == (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
+
+
+def test_a_missing_symbol_is_named_and_nothing_stays_patched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = snapshot()
+    run = toolkit.module("run")
+    for name in ("assign_gpu", "_run", "_set_logger"):
+        with monkeypatch.context() as patch:
+            patch.delattr(run, name)
+            with pytest.raises(seam.SeamError, match=rf"MMSA\.run\.{name}"):
+                seam.apply()
+        assert not seam.is_applied()
+    assert identities(snapshot()) == identities(before)
+
+
+@pytest.mark.usefixtures("registered")
+class TestRuns:
+    def test_suparc_on_the_embedded_data_set(self, run_in: Callable) -> None:
+        table = run_in("suparc", config=FAST)
+        assert table["Model"].tolist() == ["suparc"]
+        mean, deviation = ast.literal_eval(table["Corr"][0])
+        assert 0 < mean < 100
+        assert deviation == 0
+
+    def test_suparc_on_mosi_by_the_environment(
+        self, run_in: Callable, small_root: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MMSA_DATA_ROOT", str(small_root))
+        table = run_in("suparc", "mosi", config={**FAST, "pretrained": str(demo.encoder)})
+        assert len(table) == 1
+
+    def test_cells_are_plain_and_other_columns_are_added(
+        self, run_in: Callable, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "res_save_dir" / "normal" / "demo.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text('Model,Other\nold,"(1.0, 2.0)"\n')
+        table = run_in("lf_dnn", config=FAST)
+        assert table["Model"].tolist() == ["old", "lf_dnn"]
+        assert ast.literal_eval(table["Other"][0]) == (1.0, 2.0)
+        assert isinstance(ast.literal_eval(table["MAE"][1])[0], float)
+
+    def test_a_config_file_is_merged_over_the_defaults(
+        self, run_in: Callable, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text("epochs: 1\nweight_triplet: 0\n")
+        assert len(run_in("suparc", config_file=path)) == 1
+
+    def test_unknown_names_and_keys_are_errors(self, run_in: Callable) -> None:
+        with pytest.raises(UserError, match="unknown model 'suprac'; did you mean 'suparc'"):
+            run_in("suprac")
+        with pytest.raises(UserError, match="unknown data set 'mossi'"):
+            run_in("suparc", "mossi")
+        with pytest.raises(ConfigError, match="unknown key 'bach_size'"):
+            run_in("suparc", config={"bach_size": 3})
+        with pytest.raises(UserError, match="--data-root"):
+            run_in("suparc", "mosi")
+
+    def test_never_improving_is_an_error_not_an_old_score(
+        self, run_in: Callable, tmp_path: Path
+    ) -> None:
+        run_in("lf_dnn", config=FAST)  # leaves weights behind
+        weights = list((tmp_path / "model_save_dir").iterdir())
+        assert [path.name for path in weights] == ["lf_dnn-demo-1.pth"]
+        with pytest.raises(DivergedError):
+            run_in("lf_dnn", config={**FAST, "learning_rate": 1e30})
+        assert len(pd.read_csv(tmp_path / "res_save_dir" / "normal" / "demo.csv")) == 1
+
+    def test_log_handlers_do_not_pile_up(self, run_in: Callable) -> None:
+        logger = logging.getLogger("MMSA")
+        run_in("lf_dnn", config=FAST)
+        count = len(logger.handlers)
+        run_in("lf_dnn", config=FAST)
+        assert len(logger.handlers) == count
+        mmsa_suparc.unregister()
+        assert len(logger.handlers) == count - 2
+
+    def test_tuning_scores_validation_and_keeps_a_table(
+        self, run_in: Callable, tmp_path: Path
+    ) -> None:
+        import MMSA
+
+        folders = {name: tmp_path / name for name in ("model_save_dir", "res_save_dir", "log_dir")}
+        MMSA.MMSA_run(
+            "suparc", "demo", seeds=[1], is_tune=True, tune_times=2, num_workers=0,
+            verbose_level=0, config={"epochs": 1}, **folders,
+        )  # fmt: skip
+        table = pd.read_csv(tmp_path / "res_save_dir" / "tune" / "demo-suparc.csv")
+        assert 1 <= len(table) <= 2  # a set drawn twice is tried once
+        assert {"threshold", "margin", "MAE"} <= set(table.columns)
+        assert list((tmp_path / "model_save_dir").iterdir()) == []
+
+    def test_evaluation_is_in_order_and_training_draws_the_same_numbers(self) -> None:
+        args = toolkit.module("run").get_config_regression("lf_dnn", "demo")
+        args.update(custom_feature=None, feature_T="", feature_A="", feature_V="")
+        torch.manual_seed(5)
+        loaders = toolkit.module("run").MMDataLoader(args, 0)
+        seen = {split: [int(i) for b in loaders[split] for i in b["index"]] for split in loaders}
+        torch.manual_seed(5)
+        plain = {
+            split: [
+                int(i)
+                for b in torch.utils.data.DataLoader(
+                    loaders[split].dataset, args["batch_size"], shuffle=True
+                )
+                for i in b["index"]
+            ]
+            for split in loaders
+        }
+        assert seen["train"] == plain["train"] != sorted(plain["train"])
+        for split in ("valid", "test"):
+            assert seen[split] == sorted(plain[split])
+
+    def test_widths_and_counts_come_from_the_data(self, small_root: Path, demo: Demo) -> None:
+        args = toolkit.module("run").get_config_regression("self_mm", "demo")
+        args.update(
+            custom_feature=None, feature_T="", feature_A="", feature_V="",
+            featurePath=str(small_root / "MOSI/Processed/unaligned_50.pkl"),
+        )  # fmt: skip
+        toolkit.module("run").MMDataLoader(args, 0)
+        assert args.train_samples == 20
+        assert args.feature_dims == [64, 12, 16]
+        assert list(args.seq_lens) == [25, 25, 25]
+        assert args.text_out == 64
+
+
+def test_register_model_runs_and_survives_a_round_trip(run_in: Callable) -> None:
+    toy.register_toy()
+    try:
+        table = run_in("toy")
+        assert set(table.columns) == {"Model", "MAE", "Loss"}
+        mmsa_suparc.unregister()
+        mmsa_suparc.register()
+        assert "toy" in registry.model_names()
+        assert toolkit.module("run").get_config_regression("toy", "demo").toy_rate == 0.02
+        assert toolkit.module("run").get_config_regression("toy", "mosi").toy_rate == 0.01
+    finally:
+        mmsa_suparc.unregister()
+        registry._registered.pop("toy")
+
+
+@pytest.mark.parametrize("config", [None, {"toy_rate": 0.1}, {"commonParams": {"toy_rate": 0.1}}])
+def test_ways_to_give_a_configuration(config: Any) -> None:
+    try:
+        mmsa_suparc.register_model("toy", toy.ToyModel, toy.ToyTrainer, config)
+        args = toolkit.module("run").get_config_regression("toy", "mosi")
+        assert args.get("toy_rate") == (0.1 if config else None)
+        assert args.need_data_aligned is False
+    finally:
+        mmsa_suparc.unregister()
+        registry._registered.pop("toy", None)
+
+
+def test_taken_and_odd_names_are_refused() -> None:
+    mmsa_suparc.register()
+    try:
+        for name, message in (
+            ("tfn", "toolkit has a model"), ("suparc", "is taken"), ("Toy Model", "lower case"),
+        ):  # fmt: skip
+            with pytest.raises(UserError, match=message):
+                mmsa_suparc.register_model(name, toy.ToyModel, toy.ToyTrainer)
+    finally:
+        mmsa_suparc.unregister()
+
+
+@pytest.mark.parametrize("target", ["register_toy", "SPECIFICATION"])
+def test_an_installed_package_announces_its_model(target: str, tmp_path: Path) -> None:
+    """A real distribution on the path, in a process of its own, through the command."""
+    info = tmp_path / "site" / "toy_model-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-model\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[mmsa.models]\ntoy = toy_package:{target}\nbroken = toy_package:absent\n"
+    )
+    source = Path(toy.__file__).read_text()
+    (tmp_path / "site" / "toy_package.py").write_text(source)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-m", "mmsa_suparc", "-m", "toy", "-d", "demo", "--run-dir", "toy-run"],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Path("toy-run/seed-1111/predictions.csv").is_file()
+    listed = subprocess.run(
+        [sys.executable, "-m", "mmsa_suparc", "models"],
+        env=environment, capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert "toy" in listed.stdout
+    assert "failed to load" in " ".join(listed.stdout.split())

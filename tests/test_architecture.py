@@ -1,0 +1,88 @@
+"""The folder is the sentence: who may import whom, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import mmsa_suparc
+
+PACKAGE = Path(mmsa_suparc.__file__).parent
+#: From the top of the sentence to its end: a part may import those after it, not before.
+ORDER = ("cli", "host", "analysis", "training", "data", "model", "losses", "config", "names")
+#: Vocabulary that every part shares.
+SHARED = {"errors", "names", "__init__"}
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def source_files() -> list[Path]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 25
+    return files
+
+
+def test_arrows_go_one_way() -> None:
+    broken = []
+    for path in source_files():
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part not in ORDER:
+            continue
+        allowed = set(ORDER[ORDER.index(part) :]) | SHARED
+        for name in imports_of(path):
+            if name.startswith("mmsa_suparc.") and part_of(name) not in allowed:
+                if part_of(name) not in ORDER and hasattr(mmsa_suparc, part_of(name)):
+                    continue  # a name of the package itself
+                broken.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert broken == []
+
+
+def test_only_host_imports_the_toolkit() -> None:
+    touching = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in source_files()
+        for name in imports_of(path)
+        if name.split(".")[0] in {"MMSA", "MSA_FET"}
+    }
+    assert touching <= {"host"}
+
+
+def test_losses_and_model_are_pure_torch() -> None:
+    for part in ("losses", "model"):
+        for path in (PACKAGE / part).glob("*.py"):
+            third_party = {
+                name.split(".")[0]
+                for name in imports_of(path)
+                if name.split(".")[0] not in {*sys.stdlib_module_names, "mmsa_suparc"}
+            }
+            assert third_party <= {"torch"}, path
+
+
+def test_importing_and_help_load_no_heavy_library() -> None:
+    program = (
+        "import sys, mmsa_suparc\n"
+        "from mmsa_suparc.cli import main\n"
+        "for arguments in (['--help'], ['models', '--help'], ['--version']):\n"
+        "    try: main(arguments)\n"
+        "    except SystemExit as end: assert end.code in (0, None)\n"
+        "heavy = {'torch', 'MMSA', 'pandas', 'numpy', 'transformers', 'pydantic', 'matplotlib'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "HEAVY []" in done.stdout
