@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output has gone
         return 141
     except OSError as error:
-        if error.errno in DISK_ERRORS:
+        # Python's own word for "no folder on this machine can be written to".
+        no_folder_writable = "No usable temporary directory" in str(error)
+        if error.errno in DISK_ERRORS or no_folder_writable:
             return _report(
                 f"{error.filename or 'disk'}: {error.strerror}", DiskError.status, verbose
             )
