@@ -44,7 +44,7 @@ class Clips:
         )
 
     def to(self, device: torch.device) -> Clips:
-        """The same clips on a device; lengths stay on the CPU, where packing reads them."""
+        """The same clips on a device."""
         if device.type == "cpu":
             return self
         fast = device.type == "cuda"
@@ -56,8 +56,8 @@ class Clips:
             text=move(self.text),
             audio=move(self.audio),
             vision=move(self.vision),
-            audio_lengths=self.audio_lengths,
-            vision_lengths=self.vision_lengths,
+            audio_lengths=move(self.audio_lengths),
+            vision_lengths=move(self.vision_lengths),
             scores=move(self.scores),
             index=self.index,
         )

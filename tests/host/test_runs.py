@@ -246,7 +246,7 @@ def test_custom_feature_files_replace_one_modality(
     status, _, err = mmsa(*DEMO, "-Fa", "narrow.pkl", "--run-dir", "run")
     assert (status, err) == (0, "")
     weights = load_file("run/seed-1111/model.safetensors")
-    assert weights["Model.audio_encoder.lstm.weight_ih_l0"].shape[1] == 3
+    assert weights["Model.audio_encoder.ahead.0.weight_ih_l0"].shape[1] == 3
     status, _, err = mmsa(*DEMO, "-Fv", "absent.pkl", "--run-dir", "other")
     assert status == 2
     assert "-Fv absent.pkl: no such file" in err

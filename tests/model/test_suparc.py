@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
@@ -64,14 +65,26 @@ def test_padding_does_not_matter() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_sequence_encoder_gives_the_last_states_of_both_directions() -> None:
-    encoder = SequenceEncoder(width=5, hidden=4)
-    frames = make_inputs()["audio"]
-    out = encoder(frames, torch.tensor([8, 3, 5, 1]))
-    for row, length in enumerate((8, 3, 5, 1)):
-        states, _ = encoder.lstm(frames[row : row + 1, :length])
-        expected = torch.cat([states[0, -1, :4], states[0, 0, 4:]])
-        torch.testing.assert_close(out[row], expected)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_sequence_encoder_equals_a_packed_bidirectional_lstm(layers: int) -> None:
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(width=5, hidden=4, layers=layers)
+    oracle = torch.nn.LSTM(5, 4, num_layers=layers, bidirectional=True, batch_first=True)
+    with torch.no_grad():
+        for layer in range(layers):
+            for source, suffix in ((encoder.ahead, ""), (encoder.back, "_reverse")):
+                for name, weight in source[layer].named_parameters():
+                    getattr(oracle, name.replace("l0", f"l{layer}") + suffix).copy_(weight)
+    frames, lengths = make_inputs()["audio"].requires_grad_(), torch.tensor([8, 3, 5, 1])
+    out = encoder(frames, lengths)
+    packed = pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False)
+    _, (states, _) = oracle(packed)
+    expected = torch.cat([states[-2], states[-1]], dim=-1)
+    torch.testing.assert_close(out, expected)
+    ours = torch.autograd.grad(out.square().sum(), frames)[0]
+    theirs = torch.autograd.grad(expected.square().sum(), frames)[0]
+    torch.testing.assert_close(ours, theirs)
+    assert not ours[1, 3:].any()  # padding gets no gradient
 
 
 def test_wrong_width_is_refused_before_the_lstm() -> None:

@@ -166,8 +166,8 @@ def test_optimiser_groups() -> None:
         for p in group["params"]
     }
     assert set(rate_of) == {id(p) for p in model.parameters() if p.requires_grad}
-    assert rate_of[id(model.audio_encoder.lstm.weight_ih_l0)] == (2e-5, 0.5)
-    assert rate_of[id(model.vision_encoder.lstm.bias_ih_l0)] == (3e-5, 0.0)
+    assert rate_of[id(model.audio_encoder.ahead[0].weight_ih_l0)] == (2e-5, 0.5)
+    assert rate_of[id(model.vision_encoder.back[0].bias_ih_l0)] == (3e-5, 0.0)
     assert rate_of[id(model.fusion[1].weight)] == (4e-5, 0.5)
     text = model.text_encoder.transformer
     assert rate_of[id(text.embeddings.word_embeddings.weight)] == (1e-5, 0.5)
