@@ -18,14 +18,42 @@ Importing this package imports neither torch nor MMSA and changes nothing.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mmsa_suparc.host.adapters import SupArcTrainer
+    from mmsa_suparc.losses import ModalityTripletLoss, SupArcLoss
+    from mmsa_suparc.model import SupArc
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "register", "register_model", "unregister"]
+__all__ = [
+    "ModalityTripletLoss",
+    "SupArc",
+    "SupArcLoss",
+    "SupArcTrainer",
+    "__version__",
+    "register",
+    "register_model",
+    "unregister",
+]
+
+#: Classes that are imported, with all that they need, when they are first asked for.
+_LAZY = {
+    "ModalityTripletLoss": "mmsa_suparc.losses",
+    "SupArc": "mmsa_suparc.model",
+    "SupArcLoss": "mmsa_suparc.losses",
+    "SupArcTrainer": "mmsa_suparc.host.adapters",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def register() -> None:

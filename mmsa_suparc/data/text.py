@@ -15,6 +15,7 @@ from mmsa_suparc.data.cache import cache_folder, file_identity, key_of
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.data.reader import SPLITS, FeatureFile
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.progress import progress
 
 #: Clips compared to find out whether a file's tokens are those of the encoder's tokenizer.
 SAMPLE = 64
@@ -136,7 +137,9 @@ def _same_tokens(tokenizer: Any, texts: Sequence[str], tokens: np.ndarray) -> bo
     return bool(np.mean((sample[:, 0] == given[:, 0])[attended]) >= 0.9)
 
 
-def with_states(content: FeatureFile, encoder: str, source: str | Path) -> FeatureFile:
+def with_states(
+    content: FeatureFile, encoder: str, source: str | Path, device: str = "cpu"
+) -> FeatureFile:
     """The same splits with ``text`` (N, L, W), W the encoder's width.
 
     A ``text`` array of that width is kept. Otherwise the encoder's last hidden states are
@@ -154,8 +157,8 @@ def with_states(content: FeatureFile, encoder: str, source: str | Path) -> Featu
     for split in SPLITS:
         path = cache_folder("text") / f"{key}-{split}.npy"
         if not path.is_file():
-            model = model or _load_encoder(encoder)
-            states = hidden_states(model, content[split]["text_bert"])
+            model = model or _load_encoder(encoder).to(device)
+            states = hidden_states(model, content[split]["text_bert"], label=f"text of {split}")
             write_atomically(path, lambda file, s=states: np.save(file, s))  # type: ignore[misc]
         result[split] = {**content[split], "text": np.load(path, mmap_mode="r")}
     return result
@@ -167,7 +170,9 @@ def _load_encoder(name: str) -> Any:
     return AutoModel.from_pretrained(name).eval()
 
 
-def hidden_states(model: Any, text_bert: np.ndarray, batch_size: int = 64) -> np.ndarray:
+def hidden_states(
+    model: Any, text_bert: np.ndarray, *, batch_size: int = 64, label: str = "text"
+) -> np.ndarray:
     """Last hidden states (N, L, W) float32, zeros where no token is."""
     import inspect
 
@@ -176,9 +181,9 @@ def hidden_states(model: Any, text_bert: np.ndarray, batch_size: int = 64) -> np
     takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
     states = []
     with torch.inference_mode():
-        for batch in torch.from_numpy(np.asarray(text_bert)).long().split(batch_size):
-            ids, mask, segments = batch.unbind(dim=1)
+        for batch in progress(torch.from_numpy(np.asarray(text_bert)).split(batch_size), label):
+            ids, mask, segments = batch.to(model.device).long().unbind(dim=1)
             extra = {"token_type_ids": segments} if takes_segments else {}
             out = model(input_ids=ids, attention_mask=mask, **extra)[0]
-            states.append((out * mask[:, :, None]).float().numpy())
+            states.append((out * mask[:, :, None]).float().cpu().numpy())
     return np.concatenate(states)

@@ -25,10 +25,17 @@ def _needs_cuda() -> str | None:
     return None
 
 
+def _needs_old_weights() -> str | None:
+    return (
+        "loads its encoder by pytorch_transformers, which reads no safetensors and no hub of today"
+    )
+
+
 #: Defects that cannot be repaired from outside, by model: a reason, or None where it runs.
 LIMITS: dict[str, Callable[[], str | None]] = {
     "bert_mag": _needs_transformers_4,
     "mctn": _needs_cuda,
+    "cenet": _needs_old_weights,  # only in the toolkit's Git version
 }
 
 

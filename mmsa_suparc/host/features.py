@@ -43,7 +43,7 @@ def prepared(path: str | Path) -> reader.FeatureFile:
         )
     return reader.once(
         (file_identity(Path(path)), encoder, "states"),
-        lambda: text.with_states(content, encoder, path),
+        lambda: text.with_states(content, encoder, path, str(args.get("device", "cpu"))),
     )
 
 

@@ -346,16 +346,17 @@ def _logging_to(*paths: Path) -> Iterator[None]:
     handlers = []
     try:
         for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(path, encoding="utf-8")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handler = logging.FileHandler(path, encoding="utf-8")
+            except OSError as error:
+                raise DiskError(f"cannot write {path}: {error.strerror}") from None
             handler.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(message)s"))
             handlers.append(handler)
             logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
         yield
-    except OSError as error:
-        raise DiskError(f"{error.filename or 'disk'}: {error.strerror or error}") from None
     finally:
         logger.setLevel(level)
         logger.propagate = propagate

@@ -22,6 +22,7 @@ from typing import Any
 
 from mmsa_suparc.errors import SupArcError
 from mmsa_suparc.host import toolkit
+from mmsa_suparc.progress import progress
 
 
 class SeamError(SupArcError):
@@ -473,11 +474,6 @@ def _log_handlers(undo: contextlib.ExitStack) -> None:
     answers="tqdm in every trainer",
 )
 def _progress_bars(undo: contextlib.ExitStack) -> None:
-    from tqdm import tqdm
-
-    def quiet(iterable: Any) -> Any:
-        return tqdm(iterable, leave=False, file=sys.stdout, disable=not sys.stdout.isatty())
-
     for module in toolkit.trainer_modules():
         if "tqdm" in vars(module):
-            replace(undo, module, "tqdm", quiet)
+            replace(undo, module, "tqdm", progress)

@@ -105,11 +105,13 @@ class SequenceEncoder(nn.Module):
         last = lengths.to(frames.device).clamp(min=1, max=frames.shape[1]) - 1  # (B,)
         mirror = last[:, None] - torch.arange(frames.shape[1], device=frames.device)  # (B, T)
         mirror = mirror.clamp(min=0)
-        states = frames
-        for ahead, back in zip(self.ahead, self.back, strict=True):
-            onward, _ = ahead(states)  # (B, T, H)
-            reverse, _ = back(_take(states, mirror))  # (B, T, H), in reverse order
-            states = torch.cat([onward, _take(reverse, mirror)], dim=-1)
+        states = frames.float()
+        # Small, and many CPUs have no bf16 kernel for it: kept out of mixed precision.
+        with torch.autocast(device_type=frames.device.type, enabled=False):
+            for ahead, back in zip(self.ahead, self.back, strict=True):
+                onward, _ = ahead(states)  # (B, T, H)
+                reverse, _ = back(_take(states, mirror))  # (B, T, H), in reverse order
+                states = torch.cat([onward, _take(reverse, mirror)], dim=-1)
         return torch.cat([_take(onward, last[:, None]), _take(reverse, last[:, None])], -1)[:, 0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.batches import Clips, batch_count, batches
@@ -18,6 +16,7 @@ from mmsa_suparc.errors import DivergedError
 from mmsa_suparc.losses import ModalityTripletLoss, Objective, SupArcLoss
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import METRICS, ONE_MASKED, TWO_MASKED
+from mmsa_suparc.progress import progress
 from mmsa_suparc.training.runtime import Runtime
 
 Row = dict[str, Any]
@@ -257,13 +256,6 @@ def warm_up_then_decay(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return max(0.0, (steps - step) / max(1, steps - rising))
-
-
-def progress(iterable: Any, label: str, total: int) -> Any:
-    """A bar on stdout while it is a terminal; nothing otherwise."""
-    return tqdm(
-        iterable, label, total, leave=False, file=sys.stdout, disable=not sys.stdout.isatty()
-    )
 
 
 def _check_finite(values: dict[str, float], epoch: int, step: int) -> None:

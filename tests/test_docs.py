@@ -1,0 +1,100 @@
+"""The documents say what is: every command parses, every repair is listed, code runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmsa_suparc.cli import VERBS
+from mmsa_suparc.config import SupArcConfig, plugin_configs
+from mmsa_suparc.host.seam import REPAIRS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    assert found
+    return found
+
+
+def test_make_targets_in_the_readme_exist() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    named = re.findall(r"make ([a-z-]+)", "\n".join(blocks("sh")))
+    assert set(named) == {"demo", "test"}
+    assert set(named) <= set(targets)
+
+
+def test_commands_in_the_readme_are_understood(mmsa: Callable, demo: object) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines() if "mmsa -" in line]
+    lines += [f"mmsa {line}" for line in re.findall(r"^\| `mmsa ([^`]+)`", README, re.MULTILINE)]
+    assert len(lines) >= 8
+    for line in lines:
+        arguments = shlex.split(line.removeprefix("$ "))[1:]
+        status, _, err = mmsa(*arguments)
+        assert status in (0, 2), err
+        assert "unrecognized" not in err
+        assert "internal error" not in err
+
+
+def test_the_error_in_the_readme_is_the_real_one(mmsa: Callable) -> None:
+    shown = next(block for block in blocks("sh") if block.startswith("$ "))
+    command, expected = shown.strip().split("\n")
+    _, _, err = mmsa(*shlex.split(command.removeprefix("$ "))[1:])
+    assert err.strip() == expected
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_python_in_the_readme_runs(place: int, demo: object) -> None:
+    code = blocks("python")[place]
+    import mmsa_suparc
+    from mmsa_suparc.host import registry
+    from tests.helpers.toy import ToyModel, ToyTrainer
+
+    # One epoch is enough here: the demo's own test is the command's.
+    code = code.replace("num_workers=0", "num_workers=0, config={'epochs': 1}, verbose_level=0")
+    try:
+        exec(code, {"MyModel": ToyModel, "MyTrainer": ToyTrainer})
+        if "MMSA_run" in code:
+            assert (Path.home() / "MMSA/results/normal/demo.csv").is_file()
+        if "register_model" in code:
+            assert "mine" in registry.model_names()
+    finally:
+        mmsa_suparc.unregister()
+        registry._registered.pop("mine", None)
+
+
+def test_every_repair_is_documented_with_its_lines() -> None:
+    document = (ROOT / "docs" / "toolkit-repairs.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", document, flags=re.MULTILINE))
+    assert set(rows) == {repair.name for repair in REPAIRS}
+    for repair in REPAIRS:
+        for file in re.findall(r"[\w/]+\.py", repair.answers):
+            assert file in rows[repair.name], (repair.name, file)
+
+
+def test_every_verb_and_exit_status_is_in_the_readme() -> None:
+    for verb in VERBS:
+        assert verb == "run" or f"`mmsa {verb}" in README
+
+
+def test_every_default_of_the_method_gives_its_reason() -> None:
+    lines = (plugin_configs() / "suparc.yaml").read_text().split("datasets:")[0].splitlines()
+    for key in ("threshold", "margin", "margin_on", "margin_sign", "temperature",
+                "weight_suparc", "weight_triplet", "triplet_margin"):  # fmt: skip
+        assert key in SupArcConfig.model_fields
+        line = next(line for line in lines if line.strip().startswith(f"{key}:"))
+        assert re.search(r"# .*(measured|starting point|literature|engineering)", line), line
+
+
+def test_files_mention_the_folders_that_exist() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text()
+    for name in re.findall(r"^  ([a-z_]+(?:\.py|/))", tree, flags=re.MULTILINE):
+        assert (ROOT / "mmsa_suparc" / name).exists(), name
+    for name in re.findall(r"^    ([a-z_]+\.py)", tree, flags=re.MULTILINE):
+        assert (ROOT / "mmsa_suparc" / "host" / name).exists(), name
