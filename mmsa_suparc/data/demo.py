@@ -9,7 +9,6 @@ vocabulary of its own and random weights, saved as an ordinary ``from_pretrained
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mmsa_suparc.data import safe_pickle
 from mmsa_suparc.data.cache import cache_folder
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.errors import DiskError
@@ -87,7 +87,7 @@ def make_demo(folder: Path | None = None) -> Demo:
         _write_encoder(demo.encoder)
     if not demo.features.is_file():
         content = feature_file()
-        write_atomically(demo.features, lambda file: pickle.dump(content, file, protocol=4))
+        write_atomically(demo.features, lambda file: safe_pickle.dump(content, file))
     return demo
 
 

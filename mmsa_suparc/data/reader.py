@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.data import safe_pickle
 from mmsa_suparc.data.cache import file_identity
 from mmsa_suparc.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 FeatureFile = dict[str, dict[str, Any]]
 
-#: All that a pickle of arrays, lists and strings may name.
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    *(
-        (f"numpy.{core}.{module}", name)
-        for core in ("core", "_core")
-        for module, name in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
-        )
-    ),
-    ("_codecs", "encode"),
-}
-
 _shared: dict[Hashable, FeatureFile] | None = None
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles arrays and plain values; anything that names other code is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"names {module}.{name}")
-        return super().find_class(module, name)
 
 
 @contextlib.contextmanager
@@ -84,24 +59,16 @@ def read(path: str | Path) -> FeatureFile:
 
 def _load(path: Path) -> FeatureFile:
     try:
-        with path.open("rb") as file:
-            content: FeatureFile = _ArraysOnly(file).load()
+        content: FeatureFile = safe_pickle.load(path)
     except OSError as error:
         raise UserError(f"feature file {path}: {error.strerror}") from None
-    except MemoryError:
-        raise UserError(f"feature file {path}: larger than the memory of this machine") from None
-    except Exception as error:  # a foreign or broken pickle can raise nearly anything
+    except safe_pickle.RefusedError as error:
         raise UserError(
-            f"feature file {path}: not a pickle of arrays ({_first_line(error)}); "
+            f"feature file {path}: not a pickle of arrays ({error}); "
             "expected the toolkit's train/valid/test dictionary"
         ) from None
     _check_splits(path, content)
     return content
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:100]
 
 
 def _check_splits(path: Path, content: Any) -> None:

@@ -181,8 +181,9 @@ def hidden_states(
     takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
     states = []
     with torch.inference_mode():
-        for batch in progress(torch.from_numpy(np.asarray(text_bert)).split(batch_size), label):
-            ids, mask, segments = batch.to(model.device).long().unbind(dim=1)
+        tokens = torch.from_numpy(np.array(text_bert, dtype=np.int64))
+        for batch in progress(tokens.split(batch_size), label):
+            ids, mask, segments = batch.to(model.device).unbind(dim=1)
             extra = {"token_type_ids": segments} if takes_segments else {}
             out = model(input_ids=ids, attention_mask=mask, **extra)[0]
             states.append((out * mask[:, :, None]).float().cpu().numpy())

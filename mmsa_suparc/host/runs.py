@@ -90,7 +90,11 @@ def train_seed(
     measured, predictions = {}, []
     for split in ("valid", "test"):
         results, prediction = watch.test(model, loaders[split], split)
-        measured[split] = {name: float(value) for name, value in results.items()}
+        measured[split] = {
+            name: float(value)
+            for name, value in results.items()
+            if isinstance(value, (int, float, np.number))
+        }
         data = loaders[split].dataset
         predictions.append(
             pd.DataFrame(
@@ -118,7 +122,7 @@ def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
     args = copy.deepcopy(args)
     if args.get("cur_seed") == 1:
         _refuse_unknown_keys(args)
-    _find_feature_file(Path(args["featurePath"]))
+    _find_feature_file(Path(args.get("custom_feature") or args["featurePath"]))
     args["pretrained"] = find_encoder(args["pretrained"])
     path = Path(args["model_save_path"])
     args["model_save_path"] = path.with_name(f"{path.stem}-{seed}{path.suffix}")

@@ -191,7 +191,7 @@ def test_text_states_are_computed_once_and_cached(
     made = text.with_states(without, str(demo.encoder), demo.features)["test"]["text"]
     assert made.shape == (300, 25, 64)
     model = AutoModel.from_pretrained(demo.encoder).eval()
-    tokens = torch.from_numpy(content["test"]["text_bert"][:1]).long()
+    tokens = torch.tensor(content["test"]["text_bert"][:1]).long()
     count = int(tokens[0, 1].sum())
     with torch.inference_mode():
         alone = model(input_ids=tokens[:, 0, :count])[0][0]
