@@ -22,7 +22,7 @@ VERBS = {
     "models": "what runs here, what does not, and why",
     "datasets": "data sets, and whether their feature files are found",
     "config": "the merged configuration and where each value comes from",
-    "data": "make feature files: the embedded data set",
+    "data": "check a feature file, or make one",
     "doctor": "versions, devices, paths found, and the repairs in force",
 }
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES}
@@ -98,5 +98,6 @@ def _verbosity(arguments: list[str]) -> int:
 def _report(message: str, status: int, verbose: int) -> int:
     if verbose >= 2:
         traceback.print_exc()
-    print(f"mmsa: {' '.join(message.split())}", file=sys.stderr)
+    for line in message.splitlines() or [""]:
+        print(f"mmsa: {' '.join(line.split())}", file=sys.stderr)
     return status

@@ -36,6 +36,14 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_allowances(parser: argparse.ArgumentParser) -> None:
+    """``--allow-leak --allow-label-range``: for those who know their file."""
+    parser.add_argument("--allow-leak", action="store_true", help="clips may be in two splits")
+    parser.add_argument(
+        "--allow-label-range", action="store_true", help="scores may be beyond the data set's range"
+    )
+
+
 def load_config(options: argparse.Namespace) -> Any:
     """The merged configuration that these options name; registers the plugin."""
     import mmsa_suparc

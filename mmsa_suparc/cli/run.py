@@ -8,7 +8,7 @@ Other verbs (mmsa VERB --help):
   models     what runs here, what does not, and why
   datasets   data sets, and whether their feature files are found
   config     the merged configuration and where each value comes from
-  data       make feature files: the embedded data set
+  data       check a feature file, or make one
   doctor     versions, devices, paths found, and the repairs in force
 
 Exit status: 0 done, 2 bad input or configuration, 3 training diverged,
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.cli.options import add_model_and_data, load_config
+from mmsa_suparc.cli.options import add_allowances, add_model_and_data, load_config
 from mmsa_suparc.errors import UserError
 
 TOOLKIT_SEEDS = (1111, 1112, 1113, 1114, 1115)
@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"-F{letter.lower()}", f"--feature-{letter}", default="", metavar="FILE",
             help=f"feature file to take {modality} from",
         )  # fmt: skip
+    add_allowances(parser)
     parser.add_argument(
         "--model-save-dir", default="", metavar="DIR",
         help="also save the weights there, as MODEL-DATASET-SEED.pth",
@@ -102,6 +103,8 @@ def handle(options: argparse.Namespace) -> int:
         model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,
         log_dir=Path(options.log_dir).expanduser() if options.log_dir else None,
         num_workers=options.num_workers,
+        allow_leak=options.allow_leak,
+        allow_label_range=options.allow_label_range,
         feature_files={
             f"feature_{m}": name for m in "TAV" if (name := getattr(options, f"feature_{m}"))
         },

@@ -147,8 +147,7 @@ class SupArcTrainer:
         )
 
     def _measure(self, prediction: Tensor, scores: Tensor) -> dict[str, float]:
-        with np.errstate(all="ignore"):  # a constant prediction has no correlation: NaN
-            measured: dict[str, float] = self._metrics(prediction, scores)
+        measured: dict[str, float] = self._metrics(prediction, scores)
         return measured
 
     def _save(self, model: nn.Module, weights: dict[str, Tensor]) -> None:

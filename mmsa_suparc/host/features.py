@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsa_suparc.data import reader, text
+from mmsa_suparc.data import reader, schema, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
+from mmsa_suparc.host import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
 
@@ -32,7 +33,11 @@ def reading_for(args: Any) -> Iterator[None]:
 def prepared(path: str | Path) -> reader.FeatureFile:
     """A feature file; its text made to fit the encoder where the run takes text from it."""
     args = _args.get()
-    content = reader.read(path)
+    content = reader.once(
+        (file_identity(Path(path)), "normalised"), lambda: schema.normalised(reader.read(path))
+    )
+    if args is not None and args["model_name"] not in registry.registered():
+        content = _without_empty_clips(content)
     if args is None or str(path) in {args.get("feature_A"), args.get("feature_V")}:
         return content
     encoder = args["pretrained"]
@@ -45,6 +50,15 @@ def prepared(path: str | Path) -> reader.FeatureFile:
         (file_identity(Path(path)), encoder, "states"),
         lambda: text.with_states(content, encoder, path, str(args.get("device", "cpu"))),
     )
+
+
+def _without_empty_clips(content: reader.FeatureFile) -> reader.FeatureFile:
+    """Lengths of at least one frame: the toolkit's models cannot pack an empty sequence."""
+    lengths = ("audio_lengths", "vision_lengths")
+    return {
+        split: {k: np.maximum(v, 1) if k in lengths else v for k, v in fields.items()}
+        for split, fields in content.items()
+    }
 
 
 def take_from_data(args: Any, dataset: Any) -> None:
@@ -95,7 +109,7 @@ def clips_of(loader: Any) -> Clips:
         given = split.get(f"{name}_lengths")
         if given is None:
             return torch.full((count,), np.shape(split[name])[1])
-        return torch.as_tensor(np.asarray(given)).long().reshape(-1)
+        return torch.tensor(np.array(given)).long().reshape(-1)
 
     return Clips(
         text=torch.as_tensor(np.asarray(split["text"])).long(),

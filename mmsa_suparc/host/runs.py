@@ -21,14 +21,15 @@ import torch
 import yaml
 
 from mmsa_suparc import __version__
-from mmsa_suparc.data import reader
+from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import DiskError, DivergedError, UserError
 from mmsa_suparc.host import catalogue, seam, toolkit
-from mmsa_suparc.host.configs import ENVIRONMENT_DATA_ROOT, ModelConfig, args_for
-from mmsa_suparc.host.tables import append_rows
+from mmsa_suparc.host.configs import ENVIRONMENT_DATA_ROOT, ModelConfig, args_for, treated_as
+from mmsa_suparc.host.tables import append_rows, plain_cell
 from mmsa_suparc.host.watch import Watch
+from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.training.checkpoint import save_weights
 
 logger = logging.getLogger("MMSA")
@@ -100,7 +101,7 @@ def train_seed(
             pd.DataFrame(
                 {
                     "split": split,
-                    "id": [str(name) for name in data.ids],
+                    "id": [plain_cell(str(name)) for name in data.ids],
                     "label": np.asarray(data.labels["M"], dtype=np.float64).reshape(-1).round(6),
                     "prediction": prediction.numpy(),
                 }
@@ -167,6 +168,8 @@ class Request:
     log_dir: Path | None = None
     num_workers: int = 0
     feature_files: Mapping[str, str] = field(default_factory=dict)  # "feature_T" -> path …
+    allow_leak: bool = False
+    allow_label_range: bool = False
     command: str = ""
 
 
@@ -184,9 +187,34 @@ def check(request: Request) -> None:
         if not Path(name).is_file():
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
     find_encoder(str(config.values["pretrained"]))
-    for file in (path, *map(Path, request.feature_files.values())):
-        reader.read(file)
+    content = reader.read(path)
+    for flag, name in request.feature_files.items():
+        content = _with_modality(content, reader.read(name), flag[-1])
+    rules = schema.Rules(
+        score_range=None if request.allow_label_range else SCORE_RANGES.get(config.dataset),
+        lengths=not config.values["need_data_aligned"],
+        unimodal="sims" in treated_as(config.dataset),
+        allow_leak=request.allow_leak,
+    )
+    faults = schema.check(content, rules)
+    if faults:
+        raise schema.FaultsError(path, faults)
     _check_run_folder(request)
+
+
+def _with_modality(
+    content: reader.FeatureFile, other: reader.FeatureFile, letter: str
+) -> reader.FeatureFile:
+    """The content with one modality's fields from another file, as ``-Ft -Fa -Fv`` ask."""
+    fields = {
+        "T": ("text", "text_bert"),
+        "A": ("audio", "audio_lengths"),
+        "V": ("vision", "vision_lengths"),
+    }[letter]
+    return {
+        split: {**content[split], **{k: v for k, v in other[split].items() if k in fields}}
+        for split in reader.SPLITS
+    }
 
 
 def _find_feature_file(path: Path) -> None:

@@ -184,9 +184,9 @@ def _configuration(undo: contextlib.ExitStack) -> None:
 
 @repair(
     "data-sets",
-    does="data sets of our own are read and scored like the toolkit's; what a model's "
-    "configuration says about the data is taken from the data; the encoder's width and tokens",
-    answers="data_loader.py:16-21,33-55, utils/metricsTop.py:174, trains/multiTask/SELF_MM.py:23",
+    does="data sets of our own are read like the toolkit's; what a model's configuration says "
+    "about the data is taken from the data; the encoder's width and tokens",
+    answers="data_loader.py:16-21,33-55, trains/multiTask/SELF_MM.py:23",
 )
 def _data_sets(undo: contextlib.ExitStack) -> None:
     from mmsa_suparc.host import configs, features
@@ -206,14 +206,39 @@ def _data_sets(undo: contextlib.ExitStack) -> None:
 
     replace(undo, loader.MMDataset, "__init__", init)
 
-    metrics = original(toolkit.module("utils"), "MetricsTop")
-    metrics_of = original(metrics, "getMetics")
-    replace(
-        undo,
-        metrics,
-        "getMetics",
-        lambda self, name: metrics_of(self, configs.treated_as(name.lower())),
-    )
+
+@repair(
+    "metrics",
+    does="predictions that are not finite are refused; degenerate cases are n/a; our data sets "
+    "are scored like the toolkit's",
+    answers="utils/metricsTop.py:97-105,174",
+)
+def _metrics(undo: contextlib.ExitStack) -> None:
+    from mmsa_suparc.host import configs
+    from mmsa_suparc.metrics import mosi_metrics, sims_metrics
+
+    ours = {
+        "mosi": mosi_metrics,
+        "mosei": mosi_metrics,
+        "sims": sims_metrics,
+        "simsv2": sims_metrics,
+    }
+    top = original(toolkit.module("utils"), "MetricsTop")
+    theirs = original(top, "getMetics")
+
+    def get_metrics(self: Any, name: str) -> Callable[[Any, Any], dict[str, float]]:
+        name = configs.treated_as(name.lower())
+        measure = ours.get(name)
+        if measure is None:
+            metrics: Callable[[Any, Any], dict[str, float]] = theirs(self, name)
+            return metrics
+        return lambda y_pred, y_true: measure(_array(y_pred), _array(y_true))
+
+    replace(undo, top, "getMetics", get_metrics)
+
+
+def _array(tensor: Any) -> Any:
+    return tensor.detach().cpu().numpy()
 
 
 @repair(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,16 @@ def _try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+#: A cell that a spreadsheet would take for a formula. An id that only begins with '-', as
+#: names of videos do, is none.
+_FORMULA = re.compile(r"[=+@\t\r]|-.*[^\w$.:-]", flags=re.DOTALL)
+
+
+def plain_cell(text: str) -> str:
+    """Text that no spreadsheet evaluates: a formula gets an apostrophe before it."""
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def append_rows(path: Path, rows: pd.DataFrame) -> None:

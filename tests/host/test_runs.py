@@ -21,7 +21,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.host.tables import append_rows
+from mmsa_suparc.host.tables import append_rows, plain_cell
 
 DEMO = ("-m", "suparc", "-d", "demo", "--epochs", "2")
 
@@ -213,6 +213,13 @@ def test_interrupting_keeps_finished_seeds(demo: Demo) -> None:
     assert rows["seed"].tolist() == list(range(1, len(rows) + 1))
     for seed in rows["seed"]:
         assert (Path("run") / f"seed-{seed}" / "metrics.json").is_file()
+
+
+def test_cells_are_never_formulas_and_names_stay() -> None:
+    for name in ("-3g5yACwYnA$_$1", "video_1$_$02", "a=b", "0012", "--x", "名"):
+        assert plain_cell(name) == name
+    for formula in ("=1+1", "+1", "@sum", "-1+cmd|' /C calc'!A0", "\t=1", "-2+3"):
+        assert plain_cell(formula) == "'" + formula
 
 
 def append_many(path: str, worker: int) -> None:

@@ -1,0 +1,112 @@
+"""The toolkit's metrics, with every degenerate case defined.
+
+Equal to ``MMSA.utils.MetricsTop``, rounding to four decimals included, where that gives a number
+(a test compares them). Predictions that are not finite are refused, while the toolkit gives them
+a normal-looking accuracy; and where a metric does not exist, as a correlation with a constant or
+an accuracy over no clips, it is NaN ("n/a"), while the toolkit crashes or warns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmsa_suparc.errors import DivergedError
+
+NOT_AVAILABLE = float("nan")
+
+
+def mosi_metrics(prediction: np.ndarray, score: np.ndarray) -> dict[str, float]:
+    """Metrics of CMU-MOSI and MOSEI, scores in [-3, 3].
+
+    ``Has0`` splits at ≥ 0 over all clips; ``Non0`` at > 0 over the clips whose score is not 0.
+    F1 is weighted by the true classes' frequencies. Accuracies of 5 and 7 classes compare
+    rounded values (halves to even), clipped to ±2 and ±3.
+
+    Args:
+        prediction: (N,), finite.
+        score: (N,).
+    """
+    prediction, score = _checked(prediction, score)
+    nonzero = score != 0
+    measured = {
+        "Has0_acc_2": _accuracy(prediction >= 0, score >= 0),
+        "Has0_F1_score": _weighted_f1(prediction >= 0, score >= 0),
+        "Non0_acc_2": _accuracy(prediction[nonzero] > 0, score[nonzero] > 0),
+        "Non0_F1_score": _weighted_f1(prediction[nonzero] > 0, score[nonzero] > 0),
+        "Mult_acc_5": _rounded_accuracy(prediction, score, 2.0),
+        "Mult_acc_7": _rounded_accuracy(prediction, score, 3.0),
+        "MAE": _mean_absolute_error(prediction, score),
+        "Corr": _correlation(prediction, score),
+    }
+    return _rounded(measured)
+
+
+def sims_metrics(prediction: np.ndarray, score: np.ndarray) -> dict[str, float]:
+    """Metrics of CH-SIMS, scores in [-1, 1]: both are clipped to it first.
+
+    Classes are the intervals (a, b] between -1, -0.7, -0.1, 0, 0.1, 0.7, 1 as the toolkit cuts
+    them for 2, 3 and 5 classes.
+    """
+    prediction, score = _checked(prediction, score)
+    prediction, score = np.clip(prediction, -1.0, 1.0), np.clip(score, -1.0, 1.0)
+    classes = {
+        count: [
+            np.digitize(values, np.array(cuts, dtype=np.float32), right=True)
+            for values in (prediction, score)
+        ]
+        for count, cuts in ((2, [0.0]), (3, [-0.1, 0.1]), (5, [-0.7, -0.1, 0.1, 0.7]))
+    }
+    measured = {
+        **{f"Mult_acc_{count}": _accuracy(*pair) for count, pair in classes.items()},
+        "F1_score": _weighted_f1(*classes[2]),
+        "MAE": _mean_absolute_error(prediction, score),
+        "Corr": _correlation(prediction, score),
+    }
+    return _rounded(measured)
+
+
+def _rounded(measured: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in measured.items()}
+
+
+def _checked(prediction: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    prediction = np.asarray(prediction, dtype=np.float32).reshape(-1)
+    score = np.asarray(score, dtype=np.float32).reshape(-1)
+    wrong = int((~np.isfinite(prediction)).sum())
+    if wrong:
+        raise DivergedError(
+            f"{wrong} of {len(prediction)} predictions are not finite; lower the learning rates"
+        )
+    return prediction, score
+
+
+def _accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean(prediction == truth)) if len(truth) else NOT_AVAILABLE
+
+
+def _rounded_accuracy(prediction: np.ndarray, score: np.ndarray, bound: float) -> float:
+    return _accuracy(
+        np.round(np.clip(prediction, -bound, bound)), np.round(np.clip(score, -bound, bound))
+    )
+
+
+def _mean_absolute_error(prediction: np.ndarray, score: np.ndarray) -> float:
+    return float(np.mean(np.abs(prediction - score))) if len(score) else NOT_AVAILABLE
+
+
+def _correlation(prediction: np.ndarray, score: np.ndarray) -> float:
+    if len(score) < 2 or np.ptp(prediction) == 0 or np.ptp(score) == 0:
+        return NOT_AVAILABLE
+    return float(np.corrcoef(prediction, score)[0, 1])
+
+
+def _weighted_f1(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over classes of F1 = 2·TP / (2·TP + FP + FN), weighted by the true frequency."""
+    if not len(truth):
+        return NOT_AVAILABLE
+    total = 0.0
+    for label in np.unique(truth):
+        predicted, actual = prediction == label, truth == label
+        hits = np.sum(predicted & actual)
+        total += np.mean(actual) * 2 * hits / (np.sum(predicted) + np.sum(actual))
+    return float(total)
