@@ -37,6 +37,12 @@ class DiskError(SupArcError):
     status = 4
 
 
+class StoppedError(SupArcError):
+    """The user or the system asked the run to stop (SIGINT, SIGTERM); it can be resumed."""
+
+    status = 130
+
+
 def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """A hint for an unknown word: ``"; did you mean 'threshold'?"``, or the known words."""
     known = sorted(known)

@@ -12,19 +12,20 @@ Other verbs (mmsa VERB --help):
   doctor     versions, devices, paths found, and the repairs in force
 
 Exit status: 0 done, 2 bad input or configuration, 3 training diverged,
-4 disk or I/O, 130 interrupted.
+4 disk or I/O, 130 or 143 stopped by SIGINT or SIGTERM (--resume goes on).
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli.options import add_allowances, add_model_and_data, load_config
-from mmsa_suparc.errors import UserError
+from mmsa_suparc.errors import StoppedError, UserError
 
 TOOLKIT_SEEDS = (1111, 1112, 1113, 1114, 1115)
 
@@ -39,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-dir", default=None, metavar="DIR",
         help="run folder; default runs/MODEL-DATASET-TIME",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="go on with the run in --run-dir: finished seeds are kept, a killed one "
+        "continues after its last epoch",
     )  # fmt: skip
     parser.add_argument(
         "--device", default=None, metavar="NAME",
@@ -103,6 +109,7 @@ def handle(options: argparse.Namespace) -> int:
         model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,
         log_dir=Path(options.log_dir).expanduser() if options.log_dir else None,
         num_workers=options.num_workers,
+        resume=options.resume,
         allow_leak=options.allow_leak,
         allow_label_range=options.allow_label_range,
         feature_files={
@@ -120,6 +127,7 @@ def _train(request: Any, verbose: int) -> int:
     from mmsa_suparc.analysis.curves import draw_curves
     from mmsa_suparc.cli.console import EpochLines, console, results_table
     from mmsa_suparc.host import runs
+    from mmsa_suparc.training.stop import Stop, stopped
 
     config = request.config
     lines: list[EpochLines] = []
@@ -137,14 +145,27 @@ def _train(request: Any, verbose: int) -> int:
         if verbose > 0:
             lines[0](row)
 
-    results = runs.run(request, on_seed=on_seed, on_epoch=on_epoch)
+    stop = Stop()
+    try:
+        with stop.listening():
+            results = runs.run(request, on_seed=on_seed, on_epoch=on_epoch, stop=stop)
+    except StoppedError as error:
+        raise stopped(f"{error}; to go on: {_resume_command(request)}", stop.signal or 2) from None
     title = f"{config.model} on {config.dataset}"
     console().print(
-        results_table(title, [(result.seed, result.metrics["test"]) for result in results])
+        results_table(title, [(record["seed"], record["metrics"]["test"]) for record in results])
     )
     draw_curves(request.run_dir, title)
     print(f"run folder: {request.run_dir}")
     return 0
+
+
+def _resume_command(request: Any) -> str:
+    """The command that was given, with what makes it go on."""
+    arguments = [word for word in sys.argv[1:] if word != "--resume"]
+    if "--run-dir" not in " ".join(arguments):
+        arguments += ["--run-dir", str(request.run_dir)]
+    return shlex.join(["mmsa", *arguments, "--resume"])
 
 
 def _device_name(options: argparse.Namespace) -> str | None:

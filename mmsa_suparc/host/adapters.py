@@ -18,6 +18,7 @@ from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
 from mmsa_suparc.training import loop
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.runtime import Runtime
+from mmsa_suparc.training.state import StateFolder
 
 logger = logging.getLogger("MMSA")
 
@@ -57,7 +58,8 @@ class SupArcTrainer:
             beside SupArc's own values.
 
     ``history`` holds a row an epoch after :meth:`do_train`; ``on_epoch`` may be set to a
-    function that is given each row as soon as it is there.
+    function that is given each row as soon as it is there, ``states`` to a folder in which the
+    training is saved and from which it goes on, ``should_stop`` to a function asked each step.
     """
 
     def __init__(self, args: Any) -> None:
@@ -68,6 +70,8 @@ class SupArcTrainer:
         self._metrics = metrics.getMetics(args["dataset_name"])
         self.history: list[dict[str, Any]] = []
         self.on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
+        self.states: StateFolder | None = None
+        self.should_stop: Callable[[], bool] = lambda: False
 
     def do_train(
         self, model: nn.Module, dataloader: dict[str, Any], return_epoch_results: bool = False
@@ -90,6 +94,8 @@ class SupArcTrainer:
             seed=torch.initial_seed() % 2**31,
             on_best=lambda weights: self._save(model, weights),
             on_epoch=self._record,
+            states=self.states,
+            should_stop=self.should_stop,
         )
         assert result.best_weights is not None
         _network(model).load_state_dict(result.best_weights)

@@ -1,12 +1,11 @@
-"""Training and testing one seed, and the folder that a run of several leaves behind."""
+"""A run of several seeds, and the folder that it leaves behind."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import gc
 import json
 import logging
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,138 +20,25 @@ import torch
 import yaml
 
 from mmsa_suparc import __version__
-from mmsa_suparc.data import reader, schema
+from mmsa_suparc.data import reader, schema, store
+from mmsa_suparc.data.cache import code_fingerprint, fingerprint
 from mmsa_suparc.data.files import write_text
+from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import find_encoder
-from mmsa_suparc.errors import DiskError, DivergedError, UserError
+from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.host import catalogue, seam, toolkit
-from mmsa_suparc.host.configs import ENVIRONMENT_DATA_ROOT, ModelConfig, args_for, treated_as
-from mmsa_suparc.host.tables import append_rows, plain_cell
-from mmsa_suparc.host.watch import Watch
+from mmsa_suparc.host.configs import ModelConfig, args_for, treated_as
+from mmsa_suparc.host.seeds import find_feature_file, train_seed
+from mmsa_suparc.host.tables import append_rows
 from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.state import StateFolder, sha256
+from mmsa_suparc.training.stop import Stop
 
 logger = logging.getLogger("MMSA")
 
 Row = dict[str, Any]
-#: Names of the metrics that the latest run gave, in the toolkit's order.
-last_metrics: list[str] = []
-
-
-@dataclass
-class SeedResult:
-    """What one seed gave."""
-
-    seed: int
-    metrics: dict[str, dict[str, float]]  # split -> metric -> raw value
-    predictions: pd.DataFrame  # split, id, label, prediction
-    history: list[Row]
-    weights: dict[str, torch.Tensor] = field(repr=False)
-
-
-def train_seed(
-    args: Any,
-    *,
-    seed: int,
-    num_workers: int = 0,
-    on_epoch: Callable[[Row], None] = lambda row: None,
-) -> SeedResult:
-    """Build, train, load the best weights, and measure validation and test.
-
-    Args:
-        args: the toolkit's, complete; ``model_save_path`` is where the trainer keeps its best
-            weights while training, and must not exist.
-        seed: sets every generator before the model is made.
-        on_epoch: given a row after each epoch.
-
-    Raises:
-        DivergedError: no epoch improved on validation, or a prediction is not finite.
-    """
-    toolkit.module("utils").setup_seed(seed)
-    encoder = seam.current_encoder.set(args["pretrained"])
-    try:
-        loaders = toolkit.module("run").MMDataLoader(args, num_workers)
-        model = toolkit.module("models").AMIO(args).to(args["device"])
-        trainer = toolkit.module("trains").ATIO().getTrain(args)
-    finally:
-        seam.current_encoder.reset(encoder)
-    watch = Watch(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
-    with watch.training():
-        trainer.do_train(model, loaders)
-    checkpoint = Path(args["model_save_path"])
-    if not checkpoint.is_file():
-        raise DivergedError(
-            f"no epoch of {len(watch.history)} improved on validation {args['KeyEval']}: "
-            "there are no weights to test"
-        )
-    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model.load_state_dict(weights)
-    model.to(args["device"])
-    measured, predictions = {}, []
-    for split in ("valid", "test"):
-        results, prediction = watch.test(model, loaders[split], split)
-        measured[split] = {
-            name: float(value)
-            for name, value in results.items()
-            if isinstance(value, (int, float, np.number))
-        }
-        data = loaders[split].dataset
-        predictions.append(
-            pd.DataFrame(
-                {
-                    "split": split,
-                    "id": [plain_cell(str(name)) for name in data.ids],
-                    "label": np.asarray(data.labels["M"], dtype=np.float64).reshape(-1).round(6),
-                    "prediction": prediction.numpy(),
-                }
-            )
-        )
-    last_metrics[:] = measured["test"]
-    del model, trainer, loaders
-    gc.collect()
-    return SeedResult(seed, measured, pd.concat(predictions), watch.history, weights)
-
-
-def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
-    """Stands in for the toolkit's ``_run``: one seed of ``MMSA_run``.
-
-    The seed is the one that ``MMSA_run`` has just set. Weights go to a file of that seed,
-    written anew. Tuning is scored on the validation split: the test split selects nothing.
-    """
-    seed = torch.initial_seed()
-    args = copy.deepcopy(args)
-    if args.get("cur_seed") == 1:
-        _refuse_unknown_keys(args)
-    _find_feature_file(Path(args.get("custom_feature") or args["featurePath"]))
-    args["pretrained"] = find_encoder(args["pretrained"])
-    path = Path(args["model_save_path"])
-    args["model_save_path"] = path.with_name(f"{path.stem}-{seed}{path.suffix}")
-    args["model_save_path"].unlink(missing_ok=True)
-    result = train_seed(args, seed=seed, num_workers=num_workers)
-    if is_tune:
-        args["model_save_path"].unlink()
-    return result.metrics["valid" if is_tune else "test"]
-
-
-def _refuse_unknown_keys(args: Any) -> None:
-    """``MMSA_run(config={...})`` takes any key; one that no model knows is a typing error."""
-    from mmsa_suparc.errors import ConfigError, nearest
-    from mmsa_suparc.host import configs
-
-    known = set(configs.load(args["model_name"], args["dataset_name"]).values) | RUN_KEYS
-    for key in args:
-        if key not in known and key not in args.get("d_paras", ()):
-            raise ConfigError(f"config: unknown key '{key}'{nearest(key, known)}")
-
-
-#: What the runner itself adds to ``args``.
-RUN_KEYS = {
-    "model_name", "dataset_name", "model_save_path", "device", "train_mode", "custom_feature",
-    "feature_T", "feature_A", "feature_V", "cur_seed", "train_samples", "d_paras",
-}  # fmt: skip
-
-
-# --- The run folder -------------------------------------------------------------------------
+RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
@@ -168,6 +54,7 @@ class Request:
     log_dir: Path | None = None
     num_workers: int = 0
     feature_files: Mapping[str, str] = field(default_factory=dict)  # "feature_T" -> path …
+    resume: bool = False
     allow_leak: bool = False
     allow_label_range: bool = False
     command: str = ""
@@ -182,7 +69,7 @@ def check(request: Request) -> None:
     config = request.config
     catalogue.check(config.model, config.dataset)
     path = config.feature_path
-    _find_feature_file(path)
+    find_feature_file(path)
     for flag, name in request.feature_files.items():
         if not Path(name).is_file():
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
@@ -217,42 +104,22 @@ def _with_modality(
     }
 
 
-def _find_feature_file(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(
-            f"no feature file at {path}: set the data root (the folder that holds "
-            f"{Path(*path.parts[-3:])}) with --data-root DIR or {ENVIRONMENT_DATA_ROOT}"
-        )
-
-
 def _check_run_folder(request: Request) -> None:
     folder = request.run_dir
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--run-dir {folder}: is a file; expected a folder")
-    done = _results(folder)
-    others = {(row["model"], row["dataset"]) for row in done} - {
-        (request.config.model, request.config.dataset)
-    }
-    if others:
-        model, dataset = others.pop()
-        raise UserError(
-            f"--run-dir {folder}: holds results of {model} on {dataset}; choose another folder"
-        )
-    taken = [s for s in request.seeds if any(int(row["seed"]) == s for row in done)]
-    if taken:
-        raise UserError(
-            f"--run-dir {folder}: already holds seed {taken[0]}; choose another folder or seed"
-        )
-
-
-def _results(folder: Path) -> list[Row]:
-    path = folder / "results.csv"
-    if not path.is_file():
-        return []
-    return [
-        {str(key): value for key, value in row.items()}
-        for row in pd.read_csv(path).to_dict("records")
-    ]
+    for record in store.read(folder / RECORDS):
+        for key, ours in (("model", request.config.model), ("dataset", request.config.dataset)):
+            if record[key] != ours:
+                raise UserError(
+                    f"--run-dir {folder}: holds results of {record['model']} on "
+                    f"{record['dataset']}; choose another folder"
+                )
+        if record["seed"] in request.seeds and not request.resume:
+            raise UserError(
+                f"--run-dir {folder}: already holds seed {record['seed']}; choose another folder "
+                "or seed, or keep it with --resume"
+            )
 
 
 def run(
@@ -260,27 +127,70 @@ def run(
     *,
     on_seed: Callable[[int], None] = lambda seed: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
-) -> list[SeedResult]:
-    """Train every seed and write its folder as soon as it is done.
+    stop: Stop | None = None,
+) -> list[Record]:
+    """Train every seed and record it as soon as it is done.
+
+    With ``request.resume``, seeds that are recorded are kept as they are, and one that was
+    killed goes on from its last epoch (a model of the toolkit starts that seed again: its
+    trainer saves no state).
+
+    Returns:
+        A record a seed, in the order asked for.
 
     Raises:
         SupArcError: what a seed ended with; the seeds before it are kept.
     """
-    results = []
-    with reader.reading_once():
-        check(request)
+    check(request)
+    path = request.run_dir / RECORDS
+    who = f"process {os.getpid()} on {platform.node()}: {request.command or ' '.join(sys.argv)}"
+    with store.owned(request.run_dir, who), reader.reading_once():
         for place, seed in enumerate(request.seeds, start=1):
             on_seed(seed)
-            results.append(_run_seed(request, seed, place, on_epoch))
+            done = {record["seed"]: record for record in store.read(path)}
+            if seed in done:
+                _refuse_other_run(request, done[seed])
+                continue
+            store.append(path, _run_seed(request, seed, place, on_epoch, stop or Stop()))
+            StateFolder(request.run_dir / f"seed-{seed}", {}).clear()
+            _write_results(request.run_dir)
+        _write_results(request.run_dir)
+        records = {record["seed"]: record for record in store.read(path)}
+    results = [records[seed] for seed in request.seeds]
     _append_toolkit_table(request, results)
     return results
 
 
+def _identity(request: Request, seed: int) -> dict[str, Any]:
+    """What a saved state or result is of."""
+    config = request.config
+    return {
+        "model": config.model,
+        "dataset": config.dataset,
+        "seed": seed,
+        "data": fingerprint(config.feature_path),
+        **{f"configuration.{key}": value for key, value in config.values.items()},
+    }
+
+
+def _refuse_other_run(request: Request, record: Record) -> None:
+    wanted = json.loads(json.dumps(_identity(request, record["seed"]), default=str))
+    for key in {**wanted, **record["identity"]}:
+        found = record["identity"].get(key)
+        if found != wanted.get(key):
+            raise UserError(
+                f"--run-dir {request.run_dir}: seed {record['seed']} was run with {key} = "
+                f"{found!r}, this run has {wanted.get(key)!r}; use the same configuration or "
+                "another folder"
+            )
+
+
 def _run_seed(
-    request: Request, seed: int, place: int, on_epoch: Callable[[Row], None]
-) -> SeedResult:
+    request: Request, seed: int, place: int, on_epoch: Callable[[Row], None], stop: Stop
+) -> Record:
     folder = request.run_dir / f"seed-{seed}"
     config = request.config
+    identity = _identity(request, seed)
     args = args_for(config)
     args.update(
         device=request.device,
@@ -296,8 +206,9 @@ def _run_seed(
         args["model_save_path"].unlink(missing_ok=True)
     except OSError as error:
         raise DiskError(f"cannot write {folder}: {error.strerror}") from None
-    identity = {"model_name": config.model, "dataset_name": config.dataset, "seed": seed}
-    write_text(folder / "config.yaml", _yaml({**identity, **config.values}))
+    states = StateFolder(folder, identity, resume=request.resume)
+    names = {"model_name": config.model, "dataset_name": config.dataset, "seed": seed}
+    write_text(folder / "config.yaml", _yaml({**names, **config.values}))
     write_text(folder / "environment.json", _json(environment(request)))
     history: list[Row] = []
 
@@ -306,32 +217,56 @@ def _run_seed(
         write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
         on_epoch(row)
 
-    with _logging_to(folder / "run.log", *_log_file(request)):
-        result = train_seed(args, seed=seed, num_workers=request.num_workers, on_epoch=record)
+    def prepare(trainer: Any) -> None:
+        if hasattr(trainer, "states"):
+            trainer.states = states
+        if hasattr(trainer, "should_stop"):
+            trainer.should_stop = stop.was_asked
 
-    weights = args["model_save_path"]
-    save_weights(folder / "model.safetensors", result.weights)
+    with _logging_to(folder / "run.log", *_log_file(request)):
+        result = train_seed(
+            args, seed=seed, num_workers=request.num_workers, on_epoch=record, prepare=prepare
+        )
+
+    weights = folder / "model.safetensors"
+    save_weights(weights, result.weights)
+    sidecar = {
+        "sha256": sha256(weights),
+        "identity": identity,
+        "code": code_fingerprint(),
+        "shapes": {name: list(tensor.shape) for name, tensor in result.weights.items()},
+    }
+    write_text(folder / "model.json", _json(sidecar))
     if request.model_dir is not None:
         name = f"{config.model}-{config.dataset}-{seed}.pth"
         save_weights(request.model_dir / name, result.weights)
-    weights.unlink()
     write_text(folder / "predictions.csv", result.predictions.to_csv(index=False))
     write_text(folder / "metrics.json", _json(result.metrics))
-    append_rows(
-        request.run_dir / "results.csv",
-        pd.DataFrame(
-            [{"model": config.model, "dataset": config.dataset, "seed": seed,
-              **result.metrics["test"]}]
-        ),
-    )  # fmt: skip
-    return result
+    args["model_save_path"].unlink()
+    return {
+        "model": config.model,
+        "dataset": config.dataset,
+        "seed": seed,
+        "metrics": result.metrics,
+        "weights": sidecar["sha256"],
+        "identity": identity,
+    }
 
 
-def _append_toolkit_table(request: Request, results: Sequence[SeedResult]) -> None:
+def _write_results(folder: Path) -> None:
+    """``results.csv``, a view of the records."""
+    rows = [
+        {**{key: record[key] for key in ("model", "dataset", "seed")}, **record["metrics"]["test"]}
+        for record in store.read(folder / RECORDS)
+    ]
+    write_text(folder / "results.csv", pd.DataFrame(rows).to_csv(index=False))
+
+
+def _append_toolkit_table(request: Request, results: Sequence[Record]) -> None:
     """A row in the toolkit's own table: (mean, standard deviation) over seeds, times 100."""
     row: Row = {"Model": request.config.model}
-    for name in results[0].metrics["test"]:
-        values = np.array([result.metrics["test"][name] for result in results]) * 100
+    for name in results[0]["metrics"]["test"]:
+        values = np.array([result["metrics"]["test"][name] for result in results]) * 100
         row[name] = (round(float(values.mean()), 2), round(float(values.std()), 2))
     table = request.result_dir / "normal" / f"{request.config.dataset}.csv"
     append_rows(table, pd.DataFrame([row]))

@@ -404,9 +404,9 @@ def _misa_width(undo: contextlib.ExitStack) -> None:
     answers="run.py:135,193,242-290",
 )
 def _one_seed(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import runs
+    from mmsa_suparc.host import seeds
 
-    replace(undo, toolkit.module("run"), "_run", runs.toolkit_run)
+    replace(undo, toolkit.module("run"), "_run", seeds.toolkit_run)
 
 
 @repair(
@@ -437,7 +437,7 @@ def _results_table(undo: contextlib.ExitStack) -> None:
     import numpy
     import pandas
 
-    from mmsa_suparc.host import runs
+    from mmsa_suparc.host import seeds
     from mmsa_suparc.host.tables import append_rows
 
     class Appending(pandas.DataFrame):
@@ -449,7 +449,7 @@ def _results_table(undo: contextlib.ExitStack) -> None:
     def read_csv(path: Any) -> Appending:
         rows = pandas.read_csv(path)
         if Path(path).parent.name == "normal":  # shared by all models, whatever they measure
-            rows = rows.reindex(columns=["Model", *runs.last_metrics])
+            rows = rows.reindex(columns=["Model", *seeds.last_metrics])
         table = Appending(rows)
         table.attrs["read"] = len(rows)
         return table

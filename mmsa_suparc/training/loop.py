@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.batches import Clips, batch_count, batches
-from mmsa_suparc.errors import DivergedError
+from mmsa_suparc.errors import DivergedError, StoppedError
 from mmsa_suparc.losses import ModalityTripletLoss, Objective, SupArcLoss
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import METRICS, ONE_MASKED, TWO_MASKED
 from mmsa_suparc.progress import progress
 from mmsa_suparc.training.runtime import Runtime
+from mmsa_suparc.training.state import StateFolder, capture, restore
 
 Row = dict[str, Any]
 Weights = dict[str, Tensor]
@@ -45,6 +47,8 @@ def fit(
     seed: int,
     on_best: Callable[[Weights], None] = lambda weights: None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    states: StateFolder | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Fit:
     """Train; the epoch with the best validation ``KeyEval`` wins.
 
@@ -59,8 +63,13 @@ def fit(
         on_best: called with the weights (on the CPU) each time validation improves.
         on_epoch: called with the epoch's row: ``epoch``, ``loss`` and ``loss_<term>``,
             ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``.
+        states: where the full state is saved after each epoch, and from where the training goes
+            on if there is one.
+        should_stop: asked after each step; True ends the training with
+            :class:`StoppedError`, after which the last epoch's state serves to go on.
 
     Raises:
+        StoppedError: it was asked to stop.
         DivergedError: a loss that is not finite, named by epoch, step and term; or no epoch
             with a finite validation metric.
     """
@@ -71,11 +80,21 @@ def fit(
         optimiser, lambda step: warm_up_then_decay(step, steps, config.warmup)
     )
     scaler = runtime.gradient_scaler()
-    lower_is_better = METRICS[config.KeyEval].better == "lower"
     result = Fit()
-    best = float("inf")
+    saved = states.load() if states else None
+    if saved is not None:
+        result.best_weights = restore(saved, model, optimiser, schedule, scaler)
+        result.history = saved.numbers["history"]
+        result.best_epoch = saved.numbers["best_epoch"]
+        if result.best_weights is not None:
+            on_best(result.best_weights)
+        for earlier in result.history:
+            on_epoch(earlier)
+    best = min((_key(row, config.KeyEval) for row in result.history if row["best"]), default=inf)
 
-    for epoch in range(1, config.epochs + 1):
+    for epoch in range(len(result.history) + 1, config.epochs + 1):
+        if epoch - result.best_epoch > config.early_stop:
+            break
         started = time.perf_counter()
         order = torch.Generator().manual_seed(seed * 100_003 + epoch)
         sums: dict[str, float] = {}
@@ -100,19 +119,12 @@ def fit(
             optimiser.zero_grad(set_to_none=True)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
+            if should_stop():
+                raise StoppedError(f"stopped in epoch {epoch}, step {step}")
         trained = time.perf_counter()
 
         prediction = predict(model, valid, runtime, batch_size=config.batch_size)
         measured = evaluate(prediction, valid.scores, metrics)
-        key = measured[config.KeyEval] * (1.0 if lower_is_better else -1.0)
-        improved = key < best - 1e-6
-        if improved:
-            best, result.best_epoch = key, epoch
-            result.best_weights = {
-                name: tensor.detach().to("cpu", copy=True)
-                for name, tensor in model.state_dict().items()
-            }
-            on_best(result.best_weights)
         row: Row = {
             "epoch": epoch,
             **{name: value / len(train) for name, value in sums.items()},
@@ -120,12 +132,21 @@ def fit(
             "learning_rate": schedule.get_last_lr()[-1],
             "train_seconds": trained - started,
             "valid_seconds": time.perf_counter() - trained,
-            "best": improved,
         }
+        row["best"] = _key(row, config.KeyEval) < best - 1e-6
+        if row["best"]:
+            best, result.best_epoch = _key(row, config.KeyEval), epoch
+            result.best_weights = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in model.state_dict().items()
+            }
+            on_best(result.best_weights)
         result.history.append(row)
+        if states is not None:
+            numbers = {"history": result.history, "best_epoch": result.best_epoch}
+            state = capture(model, optimiser, schedule, scaler, result.best_weights, numbers)
+            states.save(epoch, state)
         on_epoch(row)
-        if epoch - result.best_epoch >= config.early_stop:
-            break
 
     if result.best_weights is None:
         raise DivergedError(
@@ -256,6 +277,12 @@ def warm_up_then_decay(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return max(0.0, (steps - step) / max(1, steps - rising))
+
+
+def _key(row: Row, name: str) -> float:
+    """The value that selects the epoch, so that lower is better."""
+    value: float = row[f"valid_{name}"]
+    return value if METRICS[name].better == "lower" else -value
 
 
 def _check_finite(values: dict[str, float], epoch: int, step: int) -> None:

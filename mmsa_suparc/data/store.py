@@ -1,0 +1,144 @@
+"""Results as an append-only file of JSON lines: facts, of which tables are views."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.errors import DiskError, UserError
+
+Record = dict[str, Any]
+logger = logging.getLogger("mmsa_suparc")
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, patience: float = 60.0) -> Iterator[None]:
+    """Hold ``<path>.lock``; the system releases it if the holder dies.
+
+    Raises:
+        DiskError: it could not be had in time, or cannot be made.
+    """
+    lock = path.with_name(path.name + ".lock")
+    handle = _open_lock(lock)
+    try:
+        deadline = time.monotonic() + patience
+        while not _try_lock(handle):
+            if time.monotonic() > deadline:
+                raise DiskError(f"{lock} is held by another process for over {patience:.0f} s")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def owned(folder: Path, what: str) -> Iterator[None]:
+    """Own a folder for the length of a run.
+
+    Args:
+        folder: made if absent.
+        what: told to whoever else wants it: process and command.
+
+    Raises:
+        UserError: another living process owns it; names it.
+    """
+    lock = folder / ".lock"
+    handle = _open_lock(lock)
+    try:
+        if not _try_lock(handle):
+            holder = lock.read_text(encoding="utf-8", errors="replace").strip()
+            raise UserError(f"{folder} is in use by {holder}; choose another --run-dir or wait")
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, what.encode())
+        except OSError as error:
+            raise DiskError(f"cannot write {lock}: {error.strerror}") from None
+        yield
+        with contextlib.suppress(OSError):
+            lock.unlink()
+    finally:
+        os.close(handle)
+
+
+def _open_lock(lock: Path) -> int:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise DiskError(f"cannot write {lock}: {error.strerror}") from None
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Add a record, on disk when this returns.
+
+    A line that a killed process left torn at the end is cut off first.
+
+    Raises:
+        DiskError: the records before it are untouched.
+    """
+    line = json.dumps(dict(record), ensure_ascii=False, default=str).encode() + b"\n"
+    with locked(path):
+        try:
+            with open(path, "a+b", buffering=0) as file:
+                whole = _end_of_last_line(file)
+                file.truncate(whole)
+                try:
+                    written = 0
+                    while written < len(line):
+                        written += file.write(line[written:])
+                    os.fsync(file.fileno())
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        file.truncate(whole)
+                    raise
+        except OSError as error:
+            raise DiskError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _end_of_last_line(file: Any) -> int:
+    file.seek(0)
+    content: bytes = file.read()
+    return content.rfind(b"\n") + 1
+
+
+def read(path: Path) -> list[Record]:
+    """All records. A torn last line is left out; a torn one before it is an error.
+
+    Raises:
+        UserError: names the line that is no record.
+    """
+    if not path.is_file():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        logger.warning("%s: its last line is torn and left out", path)
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError
+        except ValueError:
+            raise UserError(
+                f"{path}, line {number}: no record; remove the line, or restore the file"
+            ) from None
+        records.append(record)
+    return records

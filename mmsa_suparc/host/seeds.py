@@ -1,0 +1,147 @@
+"""Training and testing one seed of any model, through the toolkit's own registries."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mmsa_suparc.data.safe_pickle import load_weights
+from mmsa_suparc.data.text import find_encoder
+from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
+from mmsa_suparc.host import configs, seam, toolkit
+from mmsa_suparc.host.tables import plain_cell
+from mmsa_suparc.host.watch import Watch
+
+Row = dict[str, Any]
+#: Names of the metrics that the latest run gave, in the toolkit's order.
+last_metrics: list[str] = []
+
+
+@dataclass
+class SeedResult:
+    """What one seed gave."""
+
+    seed: int
+    metrics: dict[str, dict[str, float]]  # split -> metric -> raw value
+    predictions: pd.DataFrame  # split, id, label, prediction
+    history: list[Row]
+    weights: dict[str, torch.Tensor] = field(repr=False)
+
+
+def train_seed(
+    args: Any,
+    *,
+    seed: int,
+    num_workers: int = 0,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+    prepare: Callable[[Any], None] = lambda trainer: None,
+) -> SeedResult:
+    """Build, train, load the best weights, and measure validation and test.
+
+    Args:
+        args: the toolkit's, complete; ``model_save_path`` is where the trainer keeps its best
+            weights while training, and must not exist.
+        seed: sets every generator before the model is made.
+        on_epoch: given a row after each epoch.
+        prepare: is given the trainer before it trains.
+
+    Raises:
+        DivergedError: no epoch improved on validation, or a prediction is not finite.
+    """
+    toolkit.module("utils").setup_seed(seed)
+    encoder = seam.current_encoder.set(args["pretrained"])
+    try:
+        loaders = toolkit.module("run").MMDataLoader(args, num_workers)
+        model = toolkit.module("models").AMIO(args).to(args["device"])
+        trainer = toolkit.module("trains").ATIO().getTrain(args)
+    finally:
+        seam.current_encoder.reset(encoder)
+    prepare(trainer)
+    watch = Watch(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
+    with watch.training():
+        trainer.do_train(model, loaders)
+    checkpoint = Path(args["model_save_path"])
+    if not checkpoint.is_file():
+        raise DivergedError(
+            f"no epoch of {len(watch.history)} improved on validation {args['KeyEval']}: "
+            "there are no weights to test"
+        )
+    weights = load_weights(checkpoint)
+    model.load_state_dict(weights)
+    model.to(args["device"])
+    measured, predictions = {}, []
+    for split in ("valid", "test"):
+        results, prediction = watch.test(model, loaders[split], split)
+        measured[split] = {
+            name: float(value)
+            for name, value in results.items()
+            if isinstance(value, (int, float, np.number))
+        }
+        data = loaders[split].dataset
+        predictions.append(
+            pd.DataFrame(
+                {
+                    "split": split,
+                    "id": [plain_cell(str(name)) for name in data.ids],
+                    "label": np.asarray(data.labels["M"], dtype=np.float64).reshape(-1).round(6),
+                    "prediction": prediction.numpy(),
+                }
+            )
+        )
+    last_metrics[:] = measured["test"]
+    del model, trainer, loaders
+    gc.collect()
+    return SeedResult(seed, measured, pd.concat(predictions), watch.history, weights)
+
+
+def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
+    """Stands in for the toolkit's ``_run``: one seed of ``MMSA_run``.
+
+    The seed is the one that ``MMSA_run`` has just set. Weights go to a file of that seed,
+    written anew. Tuning is scored on the validation split: the test split selects nothing.
+    """
+    seed = torch.initial_seed()
+    args = copy.deepcopy(args)
+    if args.get("cur_seed") == 1:
+        _refuse_unknown_keys(args)
+    find_feature_file(Path(args.get("custom_feature") or args["featurePath"]))
+    args["pretrained"] = find_encoder(args["pretrained"])
+    path = Path(args["model_save_path"])
+    args["model_save_path"] = path.with_name(f"{path.stem}-{seed}{path.suffix}")
+    args["model_save_path"].unlink(missing_ok=True)
+    result = train_seed(args, seed=seed, num_workers=num_workers)
+    if is_tune:
+        args["model_save_path"].unlink()
+    return result.metrics["valid" if is_tune else "test"]
+
+
+def _refuse_unknown_keys(args: Any) -> None:
+    """``MMSA_run(config={...})`` takes any key; one that no model knows is a typing error."""
+    known = set(configs.load(args["model_name"], args["dataset_name"]).values) | RUN_KEYS
+    for key in args:
+        if key not in known and key not in args.get("d_paras", ()):
+            raise ConfigError(f"config: unknown key '{key}'{nearest(key, known)}")
+
+
+#: What the runner itself adds to ``args``.
+RUN_KEYS = {
+    "model_name", "dataset_name", "model_save_path", "device", "train_mode", "custom_feature",
+    "feature_T", "feature_A", "feature_V", "cur_seed", "train_samples", "d_paras",
+}  # fmt: skip
+
+
+def find_feature_file(path: Path) -> None:
+    """Raise a UserError that says how to set the data root, if the file is absent."""
+    if not path.is_file():
+        raise UserError(
+            f"no feature file at {path}: set the data root (the folder that holds "
+            f"{Path(*path.parts[-3:])}) with --data-root DIR or {configs.ENVIRONMENT_DATA_ROOT}"
+        )

@@ -1,0 +1,214 @@
+"""Nothing lost: real kills, real locks, and runs that end as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.training.state import sha256
+
+RUN = ("-m", "suparc", "-d", "demo", "-s", "1", "-s", "2", "--epochs", "4")
+COMMAND = (sys.executable, "-m", "mmsa_suparc", *RUN, "--run-dir")
+
+
+def result_of(folder: Path) -> dict[str, object]:
+    """Everything of a run that must not depend on whether it was killed."""
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    histories = [pd.read_csv(p) for p in sorted(folder.glob("seed-*/history.csv"))]
+    return {
+        "weights": [sha256(p) for p in sorted(folder.glob("seed-*/model.safetensors"))],
+        "predictions": [p.read_text() for p in sorted(folder.glob("seed-*/predictions.csv"))],
+        "results": (folder / "results.csv").read_text(),
+        "metrics": [record["metrics"] for record in records],
+        "losses": [h.filter(regex="loss|valid_[A-Z]|epoch").to_csv() for h in histories],
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    started = time.monotonic()
+    subprocess.run([*COMMAND, str(folder)], check=True, stdout=subprocess.DEVNULL, timeout=300)
+    return {**result_of(folder), "seconds": time.monotonic() - started}
+
+
+def kill_and_resume(folder: Path, moments: list[float]) -> None:
+    """Start, kill without warning after so many seconds, go on; again for each moment."""
+    for number, moment in enumerate(moments):
+        arguments = [*COMMAND, str(folder), *(["--resume"] if number else [])]
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+            try:
+                process.wait(timeout=moment)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    subprocess.run(
+        [*COMMAND, str(folder), "--resume"], check=True, stdout=subprocess.DEVNULL, timeout=300
+    )
+
+
+def check_killed_runs(count: int, undisturbed: dict, tmp_path: Path) -> None:
+    chance = random.Random(11)
+    for number in range(count):
+        moments = [chance.uniform(0.2, 1.0) * undisturbed["seconds"]]
+        kill_and_resume(tmp_path / str(number), moments)
+        ours = result_of(tmp_path / str(number))
+        assert ours == {k: v for k, v in undisturbed.items() if k != "seconds"}, moments
+        left = [p.name for p in (tmp_path / str(number)).rglob("*") if "state" in p.name]
+        assert left == []
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(undisturbed: dict, tmp_path: Path) -> None:
+    check_killed_runs(2, undisturbed, tmp_path)
+
+
+@pytest.mark.slow
+def test_runs_killed_at_25_moments(undisturbed: dict, tmp_path: Path) -> None:
+    check_killed_runs(25, undisturbed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_asked_to_stop_it_finishes_the_step_and_says_how_to_go_on(
+    number: int, status: int, undisturbed: dict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        [*COMMAND, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if line.strip().startswith("2/4"):
+                break
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "stopped in epoch" in err
+    assert f"--run-dir {folder} --resume" in err
+    assert "Traceback" not in err
+    subprocess.run([*COMMAND, str(folder), "--resume"], check=True, stdout=subprocess.DEVNULL)
+    assert result_of(folder) == {k: v for k, v in undisturbed.items() if k != "seconds"}
+
+
+def test_resume_starts_afresh_where_nothing_was_saved_and_keeps_what_is_done(
+    mmsa: Callable, demo: Demo
+) -> None:
+    arguments = ("-m", "suparc", "-d", "demo", "-s", 1, "--epochs", 1, "--run-dir", "run")
+    assert mmsa(*arguments, "--resume")[0] == 0
+    before = Path("run/seed-1/model.safetensors").stat().st_mtime_ns
+    status, out, err = mmsa(*arguments, "--resume")
+    assert (status, err) == (0, "")
+    assert "MAE" in out
+    assert Path("run/seed-1/model.safetensors").stat().st_mtime_ns == before
+    assert len(Path("run/records.jsonl").read_text().splitlines()) == 1
+
+
+def test_another_configuration_is_refused_by_name(mmsa: Callable, demo: Demo) -> None:
+    arguments = ("-m", "suparc", "-d", "demo", "-s", 1, "--epochs", 1, "--run-dir", "run")
+    assert mmsa(*arguments)[0] == 0
+    status, _, err = mmsa(*arguments, "--resume", "--set", "margin=0.2")
+    assert status == 2
+    assert "configuration.margin = 0.1, this run has 0.2" in err
+
+
+def test_a_toolkit_model_starts_its_seed_again(mmsa: Callable, demo: Demo) -> None:
+    arguments = ("-m", "lf_dnn", "-d", "demo", "-s", 1, "--epochs", 1, "--run-dir", "run")
+    Path("run/seed-1").mkdir(parents=True)
+    Path("run/seed-1/checkpoint.pth").write_text("left by a killed run")
+    assert mmsa(*arguments, "--resume")[0] == 0
+
+
+def test_two_runs_in_one_folder(undisturbed: dict, demo: Demo) -> None:
+    with subprocess.Popen([*COMMAND, "run"], stdout=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 60
+        while not Path("run/seed-1").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second = subprocess.run(
+            [*COMMAND, "run"], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert second.returncode == 2
+        assert f"in use by process {first.pid}" in second.stderr
+        first.kill()
+    # The lock of a dead holder is taken over.
+    subprocess.run([*COMMAND, "run", "--resume"], check=True, stdout=subprocess.DEVNULL)
+    assert result_of(Path("run")) == {k: v for k, v in undisturbed.items() if k != "seconds"}
+
+
+SAVE_POINTS = {
+    "open": ("mmsa_suparc.data.files.tempfile", "mkstemp", "before"),
+    "half written": ("mmsa_suparc.data.files.os", "fdopen", "write half"),
+    "written": ("mmsa_suparc.data.files.os", "fsync", "before"),
+    "fsync": ("mmsa_suparc.data.files.os", "fsync", "after"),
+    "rename": ("mmsa_suparc.data.files.os", "replace", "before"),
+    "sidecar": ("mmsa_suparc.training.state", "write_text", "before"),
+}
+KILLED_WHILE_SAVING = """
+import importlib, os, signal, sys
+from pathlib import Path
+import torch
+from mmsa_suparc.training.state import State, StateFolder
+folder, module, name, when = Path(sys.argv[1]), *sys.argv[2:]
+states = StateFolder(folder, {"seed": 1}, resume=True)
+states.save(1, State({"x": torch.ones(1000)}, {"epoch": 1}))
+owner = importlib.import_module(module) if module.startswith("mmsa_suparc.training") else None
+if owner is None:
+    parent, attribute = module.rsplit(".", 1)
+    owner = getattr(importlib.import_module(parent), attribute)
+real = getattr(owner, name)
+def die(*args, **options):
+    if when == "write half":
+        file = real(*args, **options)
+        file.write(b"half"); file.flush()
+    elif when == "after":
+        real(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, die)
+states.save(2, State({"x": torch.full((1000,), 2.0)}, {"epoch": 2}))
+"""
+
+
+@pytest.mark.parametrize("point", SAVE_POINTS)
+def test_killed_inside_a_save_the_old_or_the_new_state_loads(point: str, tmp_path: Path) -> None:
+    from mmsa_suparc.training.state import StateFolder
+
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path), *SAVE_POINTS[point]],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    state = StateFolder(tmp_path, {"seed": 1}, resume=True).load()
+    assert state.numbers["epoch"] in (1, 2)
+    assert state.tensors["x"].eq(state.numbers["epoch"]).all()
+    StateFolder(tmp_path, {"seed": 1}).clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flipped_bit_is_noticed_and_the_state_before_serves(tmp_path: Path) -> None:
+    import torch
+
+    from mmsa_suparc.errors import UserError
+    from mmsa_suparc.training.state import State, StateFolder
+
+    states = StateFolder(tmp_path, {"seed": 1})
+    for epoch in (1, 2, 3):
+        states.save(epoch, State({"x": torch.full((10,), float(epoch))}, {"epoch": epoch}))
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    newest = tmp_path / "state-00003.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    assert states.load().numbers["epoch"] == 2
+    with pytest.raises(UserError, match="seed = 1, this run 2"):
+        StateFolder(tmp_path, {"seed": 2}, resume=True).load()
+    os.truncate(tmp_path / "state-00002.json", 5)
+    assert states.load() is None
