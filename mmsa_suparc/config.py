@@ -63,6 +63,7 @@ class SupArcConfig(Settings):
     triplet_margin: Rate = Field(0.1, description="in units of cosine")
     # Training
     batch_size: Count = 16
+    accumulation: Count = Field(1, description="batches a step; contrastive pairs stay in a batch")
     epochs: Count = Field(15, description="at most")
     early_stop: Count = Field(8, description="epochs without improvement before stopping")
     KeyEval: str = Field("Loss", description="validation metric that selects the epoch")
@@ -75,6 +76,7 @@ class SupArcConfig(Settings):
     bucket_by_length: bool = Field(True, description="batches of clips of about one length")
     clip_norm: Rate = Field(1.0, description="largest gradient norm; 0 for no clipping")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = Field(False, description="torch.compile the text encoder")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class Clips:
     vision_lengths: Tensor
     scores: Tensor
     index: Tensor
+    names: tuple[str, ...] = ()  # of the whole split, for messages
+    encoded_text: Tensor | None = None  # (N, W), where a frozen encoder has run already
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -41,7 +43,14 @@ class Clips:
             vision_lengths=vision_lengths,
             scores=self.scores[index],
             index=self.index[index],
+            names=self.names,
+            encoded_text=None if self.encoded_text is None else self.encoded_text[index],
         )
+
+    def names_of(self, chosen: Tensor) -> list[str]:
+        """The names of some of these clips (their places, where the split has no names)."""
+        places = self.index[chosen.cpu()].tolist()
+        return [self.names[place] if self.names else f"number {place}" for place in places]
 
     def to(self, device: torch.device) -> Clips:
         """The same clips on a device."""
@@ -60,6 +69,8 @@ class Clips:
             vision_lengths=move(self.vision_lengths),
             scores=move(self.scores),
             index=self.index,
+            names=self.names,
+            encoded_text=None if self.encoded_text is None else move(self.encoded_text),
         )
 
 

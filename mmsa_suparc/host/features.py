@@ -119,4 +119,5 @@ def clips_of(loader: Any) -> Clips:
         vision_lengths=lengths("vision"),
         scores=scores,
         index=torch.arange(count),
+        names=tuple(str(name) for name in getattr(dataset, "ids", ())),
     )

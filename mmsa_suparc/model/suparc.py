@@ -84,6 +84,7 @@ class SupArc(nn.Module):
         vision: Tensor,
         audio_lengths: Tensor | None = None,
         vision_lengths: Tensor | None = None,
+        encoded_text: Tensor | None = None,
     ) -> Encodings:
         """Run the three encoders once.
 
@@ -94,6 +95,7 @@ class SupArc(nn.Module):
             audio_lengths: (B,) frames that count, all of them by default; 0 marks the clip's
                 audio as missing.
             vision_lengths: likewise.
+            encoded_text: (B, W), what the text encoder gave earlier, if it is frozen.
         """
         batch = text.shape[0]
         if audio_lengths is None:
@@ -103,7 +105,7 @@ class SupArc(nn.Module):
         lengths = (text[:, 1].sum(dim=1), audio_lengths, vision_lengths)
         present = torch.stack([length.to(text.device) > 0 for length in lengths], dim=1)
         return Encodings(
-            text=self.text_encoder(text),
+            text=self.text_encoder(text) if encoded_text is None else encoded_text,
             audio=self.audio_encoder(audio, audio_lengths),
             vision=self.vision_encoder(vision, vision_lengths),
             present=present,
@@ -140,6 +142,7 @@ class SupArc(nn.Module):
         audio: Tensor | tuple[Tensor, Tensor],
         vision: Tensor | tuple[Tensor, Tensor],
         present: Presence = None,
+        encoded_text: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Scores and features of a batch, with the toolkit's keys.
 
@@ -148,6 +151,7 @@ class SupArc(nn.Module):
             audio: (B, T_a, D_a), or that and its lengths (B,).
             vision: (B, T_v, D_v), or that and its lengths (B,).
             present: see :meth:`fuse`.
+            encoded_text: see :meth:`encode`.
 
         Returns:
             ``M`` (B, 1) score; ``Feature_t`` (B, W), ``Feature_a``, ``Feature_v`` encodings;
@@ -155,7 +159,7 @@ class SupArc(nn.Module):
         """
         audio, audio_lengths = audio if isinstance(audio, (tuple, list)) else (audio, None)
         vision, vision_lengths = vision if isinstance(vision, (tuple, list)) else (vision, None)
-        encodings = self.encode(text, audio, vision, audio_lengths, vision_lengths)
+        encodings = self.encode(text, audio, vision, audio_lengths, vision_lengths, encoded_text)
         fusion = self.fuse(encodings, present)
         return {
             "M": self.predict(fusion),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -75,11 +75,16 @@ def fit(
     """
     objective = make_objective(config).to(runtime.device)
     optimiser = make_optimiser(model, config, runtime)
-    steps = batch_count(train, config.batch_size) * config.epochs
+    count = batch_count(train, config.batch_size)
+    steps = -(-count // config.accumulation) * config.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: warm_up_then_decay(step, steps, config.warmup)
     )
     scaler = runtime.gradient_scaler()
+    if config.compile:
+        model.text_encoder.transformer.compile(dynamic=True)
+    if not config.use_finetune:
+        train, valid = (encode_text(model, clips, runtime) for clips in (train, valid))
     result = Fit()
     saved = states.load() if states else None
     if saved is not None:
@@ -102,21 +107,28 @@ def fit(
         shuffled = batches(
             train, config.batch_size, generator=order, by_length=config.bucket_by_length
         )
-        count = batch_count(train, config.batch_size)
         for step, batch in enumerate(progress(shuffled, f"epoch {epoch}", count), start=1):
             batch = batch.to(runtime.device)
             with runtime.autocast():
                 total, terms = step_losses(model, objective, batch)
             values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
-            _check_finite(values, epoch, step)
-            scaler.scale(total).backward()
-            scaler.unscale_(optimiser)
-            if config.clip_norm > 0:
-                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            scaler.step(optimiser)
-            scaler.update()
-            schedule.step()
-            optimiser.zero_grad(set_to_none=True)
+            if not all(map(isfinite, values.values())):
+                raise _diverged(model, batch, runtime, values, epoch, step)
+            # The last group of an epoch may be smaller than the others.
+            group_start = (step - 1) // config.accumulation * config.accumulation
+            scaler.scale(total / min(config.accumulation, count - group_start)).backward()
+            if step % config.accumulation == 0 or step == count:
+                scaler.unscale_(optimiser)
+                norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm or inf)
+                if not scaler.is_enabled() and not isfinite(norm):
+                    raise DivergedError(
+                        f"epoch {epoch}, step {step}: the gradient is {norm.item()}; "
+                        "lower the learning rates"
+                    )
+                scaler.step(optimiser)
+                scaler.update()
+                schedule.step()
+                optimiser.zero_grad(set_to_none=True)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
             if should_stop():
@@ -161,7 +173,12 @@ def step_losses(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One batch: encoders once, the complete fusion, and the six masked ones in one call."""
     encodings = model.encode(
-        batch.text, batch.audio, batch.vision, batch.audio_lengths, batch.vision_lengths
+        batch.text,
+        batch.audio,
+        batch.vision,
+        batch.audio_lengths,
+        batch.vision_lengths,
+        batch.encoded_text,
     )
     fusion = model.fuse(encodings)
     masked = None
@@ -170,6 +187,19 @@ def step_losses(
         one_masked, two_masked = model.fuse(encodings, subsets).split(len(ONE_MASKED))
         masked = (one_masked, two_masked)
     return objective(model.predict(fusion), fusion, batch.scores, masked)
+
+
+@torch.no_grad()
+def encode_text(model: SupArc, clips: Clips, runtime: Runtime, *, batch_size: int = 64) -> Clips:
+    """The clips with what the frozen text encoder makes of them, computed once."""
+    order = clips.text[:, 1].sum(dim=1).argsort(stable=True)  # of about one length: no padding
+    encoded = torch.empty(len(clips), model.text_encoder.width)
+    model.text_encoder.eval()
+    for places in progress(order.split(batch_size), "encode text"):
+        text = clips.take(places).text.to(runtime.device)
+        with runtime.autocast():
+            encoded[places] = model.text_encoder(text).float().cpu()
+    return replace(clips, encoded_text=encoded)
 
 
 @torch.inference_mode()
@@ -199,6 +229,7 @@ def predict(
                 (batch.audio, batch.audio_lengths),
                 (batch.vision, batch.vision_lengths),
                 present,
+                batch.encoded_text,
             )
         if on_batch is not None:
             on_batch(outputs)
@@ -285,11 +316,20 @@ def _key(row: Row, name: str) -> float:
     return value if METRICS[name].better == "lower" else -value
 
 
-def _check_finite(values: dict[str, float], epoch: int, step: int) -> None:
-    for name, value in reversed(values.items()):  # the terms before their sum
-        if not -float("inf") < value < float("inf"):
-            term = name.removeprefix("loss_")
-            raise DivergedError(
-                f"epoch {epoch}, step {step}: the term '{term}' is {value}; "
-                "lower the learning rates or its weight"
-            )
+def _diverged(
+    model: SupArc,
+    batch: Clips,
+    runtime: Runtime,
+    values: dict[str, float],
+    epoch: int,
+    step: int,
+) -> DivergedError:
+    """The error for a loss that is not finite: which term, and the clips whose score is not."""
+    name, value = next((n, v) for n, v in reversed(values.items()) if not isfinite(v))
+    scores = predict(model, batch, runtime, batch_size=len(batch))
+    clips = batch.names_of(~torch.isfinite(scores))
+    where = f"; clips {', '.join(clips[:5])}{' …' if len(clips) > 5 else ''}" if clips else ""
+    return DivergedError(
+        f"epoch {epoch}, step {step}: the term '{name.removeprefix('loss_')}' is {value}{where}; "
+        "check the features, or lower the learning rates or the term's weight"
+    )

@@ -124,6 +124,61 @@ def test_the_text_encoder_runs_once_a_step(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("accumulation", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", range(1, 21))
+def test_steps_are_batches_over_accumulation_rounded_up(
+    count: int, accumulation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    real = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *a, **k: steps.append(real(*a, **k)))
+    update = {"epochs": 1, "batch_size": 1, "accumulation": accumulation}
+    fit(FAST.model_copy(update=update), train=TRAIN.take(torch.arange(count)))
+    assert len(steps) == math.ceil(count / accumulation)
+
+
+def test_accumulated_gradient_is_that_of_the_whole_batch() -> None:
+    # Without the contrastive term, whose pairs stay within a batch, the two are the same.
+    update = {
+        "epochs": 1, "weight_suparc": 0.0, "weight_triplet": 0.0, "dropout": 0.0,
+        "bucket_by_length": False,
+    }  # fmt: skip
+    weights = []
+    for size, accumulation in ((8, 1), (4, 2)):
+        model = make_model()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        model.text_encoder.transformer.config._attn_implementation = "eager"
+        for layer in model.text_encoder.transformer.encoder.layer:
+            layer.attention.self.dropout.p = 0.0
+        config = FAST.model_copy(
+            update={**update, "batch_size": size, "accumulation": accumulation}
+        )
+        weights.append(fit(config, model=model, train=TRAIN.take(torch.arange(16))).best_weights)
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_frozen_encoder_runs_once_a_clip() -> None:
+    def frozen() -> SupArc:
+        model = make_model()
+        model.text_encoder.finetune = False
+        model.text_encoder.requires_grad_(False)
+        return model
+
+    model, seen = frozen(), []
+    model.text_encoder.register_forward_hook(lambda m, inputs, out: seen.append(len(out)))
+    config = FAST.model_copy(update={"use_finetune": False})
+    result = fit(config, model=model)
+    assert sum(seen) == len(TRAIN) + len(VALID)
+    again = frozen()
+    again.load_state_dict(result.best_weights)
+    prediction = loop.predict(again, VALID, CPU, batch_size=7)
+    best = min(row["valid_Loss"] for row in result.history)
+    assert (prediction - VALID.scores).abs().mean().item() == pytest.approx(best, abs=1e-6)
+
+
 @pytest.mark.parametrize("size", [1, 7, 60])
 def test_evaluation_does_not_depend_on_batch_size_or_order(size: int) -> None:
     model = make_model()
@@ -147,8 +202,12 @@ def test_a_last_batch_of_one_and_tiny_splits() -> None:
 def test_values_that_are_not_finite_stop_at_once_and_are_named() -> None:
     audio = TRAIN.audio.clone()
     audio[:, 0, 0] = math.nan
-    with pytest.raises(DivergedError, match=r"epoch 1, step 1: the term '\w+' is nan"):
+    with pytest.raises(DivergedError, match=r"epoch 1, step 1: the term '\w+' is nan; clips"):
         fit(train=replace(TRAIN, audio=audio))
+    audio[1:] = TRAIN.audio[1:]
+    names = tuple(f"clip-{n}" for n in range(len(TRAIN)))
+    with pytest.raises(DivergedError, match="clips clip-0; check"):
+        fit(train=replace(TRAIN, audio=audio, names=names))
     with pytest.raises(DivergedError, match="2 of 3 predictions are not finite"):
         loop.evaluate(torch.tensor([1.0, math.nan, math.inf]), torch.zeros(3), metrics)
 
