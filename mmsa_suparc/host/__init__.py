@@ -5,6 +5,7 @@
 ``configs``    the merged configuration of a model on a data set
 ``adapters``   SupArc in the toolkit's clothes: ``args`` in, toolkit interface out
 ``features``   what a toolkit's data set reads, prepared for the configured encoder
-``runs``       one seed, many seeds, the run folder
+``seeds``      one seed of any model
+``runs``       many seeds, the run folder, going on after a kill
 ``catalogue``  what runs on this machine, and why not
 """
