@@ -138,4 +138,5 @@ def test_protocols(protocol: int, mmsa: Callable, tmp_path: Path, demo: Demo) ->
 )
 def test_a_baseline_runs_too(name: str, mmsa: Callable, tmp_path: Path, demo: Demo) -> None:
     write(tmp_path / "data", ODD[name])
-    run(mmsa, tmp_path / "data", demo, "self_mm" if name != "all labels zero" else "lf_dnn")
+    model = "self_mm" if name != "all labels zero" else "lf_dnn"
+    assert len(run(mmsa, tmp_path / "data", demo, model)) == 13
