@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-gpu wheel clean
+.PHONY: help demo test check test-slow test-gpu bench wheel clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
@@ -12,6 +12,7 @@ help:
 	@echo "make check      style and types only"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make bench      speed against the toolkit, as ratios, into benchmarks/RESULTS.md"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make clean      remove what these commands made"
 
@@ -43,6 +44,9 @@ test-slow: $(VENV)/.ready-dev
 
 test-gpu: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m gpu
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/speed.py
 
 wheel: $(VENV)/.ready-dev
 	$(BIN)/python -m build --wheel --outdir dist .

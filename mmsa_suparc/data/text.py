@@ -142,11 +142,18 @@ def with_states(
 ) -> FeatureFile:
     """The same splits with ``text`` (N, L, W), W the encoder's width.
 
-    A ``text`` array of that width is kept. Otherwise the encoder's last hidden states are
-    computed once and kept in the cache folder, keyed by the file and the encoder.
+    A ``text`` array of that width is kept, and one of any width where the encoder is not to be
+    had. Otherwise the encoder's last hidden states are computed once and kept in the cache
+    folder, keyed by the file and the encoder.
     """
-    width = int(encoder_config(encoder).hidden_size)
-    if all(np.shape(content[split].get("text", 0))[-1:] == (width,) for split in SPLITS):
+    widths = {np.shape(content[split].get("text", 0))[-1:] for split in SPLITS}
+    try:
+        encoder = find_encoder(encoder)
+    except UserError:
+        if () in widths:
+            raise
+        return content
+    if widths == {(int(encoder_config(encoder).hidden_size),)}:
         return content
     folder = Path(encoder)
     files = sorted(folder.glob("*.*")) if folder.is_dir() else []

@@ -73,8 +73,8 @@ def check(request: Request) -> None:
     for flag, name in request.feature_files.items():
         if not Path(name).is_file():
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
-    find_encoder(str(config.values["pretrained"]))
     content = reader.read(path)
+    _encoder(config)
     for flag, name in request.feature_files.items():
         content = _with_modality(content, reader.read(name), flag[-1])
     rules = schema.Rules(
@@ -87,6 +87,20 @@ def check(request: Request) -> None:
     if faults:
         raise schema.FaultsError(path, faults)
     _check_run_folder(request)
+
+
+def _encoder(config: ModelConfig) -> str:
+    """The run's text encoder, found; only its name where the run does without one.
+
+    A model that reads ``text`` features needs no encoder for a file that has them, unless the
+    user named one.
+    """
+    name = str(config.values["pretrained"])
+    content = reader.read(config.feature_path)
+    has_text = all("text" in content[split] for split in reader.SPLITS)
+    if has_text and not config.values["use_bert"] and "pretrained" not in config.chosen:
+        return name
+    return find_encoder(name)
 
 
 def _with_modality(
@@ -141,10 +155,12 @@ def run(
     Raises:
         SupArcError: what a seed ended with; the seeds before it are kept.
     """
-    check(request)
     path = request.run_dir / RECORDS
     who = f"process {os.getpid()} on {platform.node()}: {request.command or ' '.join(sys.argv)}"
-    with store.owned(request.run_dir, who), reader.reading_once():
+    with contextlib.ExitStack() as held:
+        held.enter_context(reader.reading_once())
+        check(request)
+        held.enter_context(store.owned(request.run_dir, who))
         for place, seed in enumerate(request.seeds, start=1):
             on_seed(seed)
             done = {record["seed"]: record for record in store.read(path)}
@@ -197,7 +213,7 @@ def _run_seed(
         train_mode="regression",
         custom_feature=None,
         cur_seed=place,
-        pretrained=find_encoder(config.values["pretrained"]),
+        pretrained=_encoder(config),
         model_save_path=folder / "checkpoint.pth",
         **{f"feature_{m}": request.feature_files.get(f"feature_{m}", "") for m in "TAV"},
     )

@@ -113,7 +113,8 @@ def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
     if args.get("cur_seed") == 1:
         _refuse_unknown_keys(args)
     find_feature_file(Path(args.get("custom_feature") or args["featurePath"]))
-    args["pretrained"] = find_encoder(args["pretrained"])
+    if args.get("use_bert"):
+        args["pretrained"] = find_encoder(args["pretrained"])
     path = Path(args["model_save_path"])
     args["model_save_path"] = path.with_name(f"{path.stem}-{seed}{path.suffix}")
     args["model_save_path"].unlink(missing_ok=True)

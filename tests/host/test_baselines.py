@@ -54,6 +54,26 @@ def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> 
     assert row["MAE"] == measured["test"]["MAE"]
 
 
+def test_a_file_with_text_features_needs_no_encoder(
+    mmsa: Callable, demo: Demo, tmp_path: Path
+) -> None:
+    """Offline, with the default encoder out of reach, a baseline uses what the file holds."""
+    for name in ("aligned_50.pkl", "unaligned_50.pkl"):
+        path = tmp_path / "MOSI" / "Processed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(demo.features)
+    arguments = ("-d", "mosi", "--data-root", tmp_path, "-s", 1, "--epochs", 1, "--run-dir")
+    for model in ("lf_dnn", "mfn"):
+        status, _, err = mmsa("-m", model, *arguments, model)
+        assert (status, err) == (0, "")
+    status, _, err = mmsa("-m", "self_mm", *arguments, "self_mm")
+    assert status == 2
+    assert "--text-encoder" in err
+    status, _, err = mmsa("-m", "lf_dnn", *arguments, "other", "--text-encoder", "no-such")
+    assert status == 2
+    assert not Path("other").exists()
+
+
 def test_catalogue_gives_reasons() -> None:
     mmsa_suparc.register()
     try:
