@@ -49,7 +49,13 @@ class SupArcConfig(Settings):
     fusion_width: Count = Field(128, description="width of the fusion vector")
     dropout: Share = Field(0.1, description="on the inputs of both MLPs")
     mask_vector: Literal["zero", "learned"] = Field("zero", description="an absent modality")
+    modalities: Annotated[list[Literal["text", "audio", "vision"]], Field(min_length=1)] = Field(
+        default=["text", "audio", "vision"], description="the others are masked always"
+    )
     # Contrastive loss
+    contrastive: Literal["suparc", "rank_n_contrast"] = Field(
+        "suparc", description="rank_n_contrast is a rival to compare with"
+    )
     threshold: Rate = Field(0.5, description="largest score difference of a positive pair")
     margin: Rate = Field(0.1, description="radians per score unit")
     margin_on: Literal["negatives", "positives", "both", "none"] = "negatives"
@@ -61,9 +67,13 @@ class SupArcConfig(Settings):
     # Triplet loss
     weight_triplet: Rate = Field(0.1, description="β")
     triplet_margin: Rate = Field(0.1, description="in units of cosine")
+    mask_rate: Share = Field(0.0, description="augmentation: modalities masked for the MAE")
     # Training
     batch_size: Count = 16
-    accumulation: Count = Field(1, description="batches a step; contrastive pairs stay in a batch")
+    contrastive_batch_size: Annotated[Int, Field(ge=0)] = Field(
+        0, description="clips compared with each other, encoded batch_size at a time; 0: a batch"
+    )
+    accumulation: Count = Field(1, description="batches a step; pairs stay within a batch")
     epochs: Count = Field(15, description="at most")
     early_stop: Count = Field(8, description="epochs without improvement before stopping")
     KeyEval: str = Field("Loss", description="validation metric that selects the epoch")

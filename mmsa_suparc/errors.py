@@ -21,6 +21,10 @@ class UserError(SupArcError):
     status = 2
 
 
+class InUseError(UserError):
+    """Another living process works in the folder."""
+
+
 class ConfigError(UserError):
     """A configuration value that is unknown, of the wrong type or out of range."""
 

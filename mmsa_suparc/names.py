@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 MODALITIES: tuple[str, str, str] = ("text", "audio", "vision")
+SPLITS: tuple[str, str, str] = ("train", "valid", "test")
 
 #: The terms of the training objective, in the order in which they are logged.
 LOSS_TERMS: tuple[str, str, str] = ("mae", "suparc", "triplet")

@@ -13,8 +13,9 @@ PACKAGE = Path(mmsa_suparc.__file__).parent
 #: From the top of the sentence to its end: a part may import those after it, not before.
 ORDER = (
     "cli",
-    "host",
     "analysis",
+    "host",
+    "bench",
     "training",
     "data",
     "model",

@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 def test_make_targets_in_the_readme_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     named = re.findall(r"make ([a-z-]+)", "\n".join(blocks("sh")))
-    assert set(named) == {"demo", "test"}
+    assert set(named) == {"demo", "test", "bench"}
     assert set(named) <= set(targets)
 
 
@@ -40,6 +40,19 @@ def test_commands_in_the_readme_are_understood(mmsa: Callable, demo: object) -> 
         assert status in (0, 2), err
         assert "unrecognized" not in err
         assert "internal error" not in err
+
+
+def test_speeds_in_the_readme_are_those_measured() -> None:
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text()
+    measured = re.findall(r"\| ([0-9.]+) \| [^|]+ \|$", results, re.MULTILINE)
+    section = README.split("## Speed")[1].split("\n## ")[0]
+    quoted = [
+        ratio
+        for cell in re.findall(r"^\| [^|]+ \| ([0-9., ]+) \|", section, re.MULTILINE)
+        for ratio in cell.split(", ")
+    ]
+    assert len(quoted) == 14
+    assert set(quoted) <= set(measured)
 
 
 def test_the_error_in_the_readme_is_the_real_one(mmsa: Callable) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmsa_suparc.data import reader, text
+from mmsa_suparc.names import SPLITS
 
 pytestmark = pytest.mark.real_data
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.real_data
 def test_its_tokens_are_those_of_the_encoder(real_root: Path, real_encoder: Path) -> None:
     content = reader.read(real_root / "MOSI" / "Processed" / "unaligned_50.pkl")
     kept = text.with_tokens(content, str(real_encoder))
-    for split in reader.SPLITS:
+    for split in SPLITS:
         assert kept[split]["text_bert"] is content[split]["text_bert"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,12 +20,16 @@ from mmsa_suparc.errors import DiskError, SupArcError, UserError, nearest
 
 VERBS = {
     "run": "train and test a model, seed by seed (the default verb)",
+    "bench": "compare models by a file: a grid, tables, tests, pictures",
+    "tune": "search for better values, on validation only",
     "models": "what runs here, what does not, and why",
     "datasets": "data sets, and whether their feature files are found",
     "config": "the merged configuration and where each value comes from",
     "data": "check a feature file, or make one",
     "doctor": "versions, devices, paths found, and the repairs in force",
 }
+#: What ``mmsa bench`` starts for each of its cells.
+INTERNAL_VERBS = ("cell",)
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES}
 
 
@@ -70,7 +75,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         arguments = ["--help"]
     verb = "run"
-    if arguments[0] in VERBS:
+    if arguments[0] in (*VERBS, *INTERNAL_VERBS):
         verb = arguments.pop(0)
     elif not arguments[0].startswith("-"):
         raise UserError(f"unknown command '{arguments[0]}'{nearest(arguments[0], VERBS)}")
@@ -98,6 +103,8 @@ def _verbosity(arguments: list[str]) -> int:
 def _report(message: str, status: int, verbose: int) -> int:
     if verbose >= 2:
         traceback.print_exc()
+    process = os.environ.get("RANK", "0")  # one of several, each of which may fail alone
+    name = "mmsa" if process == "0" else f"mmsa, process {process}"
     for line in message.splitlines() or [""]:
-        print(f"mmsa: {' '.join(line.split())}", file=sys.stderr)
+        print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
     return status

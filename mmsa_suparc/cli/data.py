@@ -1,7 +1,9 @@
-"""Check a feature file, or make one.
+"""Check a feature file, make one, or look after the cache of features.
 
 mmsa data check FILE --data-set mosi   every fault, a line each; a good file's summary
 mmsa data make-demo --out DIR          the embedded data set as an ordinary feature file
+mmsa data make-demo --shape mosei …    clips of the same kind, in the sizes of CMU-MOSEI
+mmsa data cache --list                 what the cache of features holds
 """
 
 from __future__ import annotations
@@ -11,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli.options import add_allowances
+
+#: What ``make-demo`` takes the sizes of, beside the clips.
+SIZES = (
+    "tokens", "audio_frames", "vision_frames", "text_width", "audio_width", "vision_width",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,21 +37,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_allowances(check)
     make = actions.add_parser("make-demo", help="write the embedded data set")
     make.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
-    for each in (check, make):
+    make.add_argument(
+        "--shape", choices=("demo", "mosei"), default="demo",
+        help="sizes: the embedded data set's, or CMU-MOSEI's (8.6 GB); default demo",
+    )  # fmt: skip
+    make.add_argument(
+        "--clips", type=int, nargs=3, metavar=("TRAIN", "VALID", "TEST"),
+        help="clips of each split instead of the shape's",
+    )  # fmt: skip
+    for name in SIZES:
+        make.add_argument(
+            f"--{name.replace('_', '-')}", type=int, metavar="N", help="instead of the shape's"
+        )
+    cache = actions.add_parser("cache", help="feature files kept as memory-mapped arrays")
+    what = cache.add_mutually_exclusive_group(required=True)
+    what.add_argument("--list", action="store_true", help="what it holds, and of which files")
+    what.add_argument("--verify", action="store_true", help="read all, compare the checksums")
+    what.add_argument("--clear", action="store_true", help="remove all of it")
+    for each in (check, make, cache):
         each.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
 def handle(options: argparse.Namespace) -> int:
-    return _check(options) if options.action == "check" else _make_demo(options)
+    does = {"check": _check, "make-demo": _make_demo, "cache": _cache}
+    return does[options.action](options)
 
 
 def _make_demo(options: argparse.Namespace) -> int:
-    from mmsa_suparc.data.demo import SPLIT_SIZES, make_demo
+    from dataclasses import replace
 
-    demo = make_demo(Path(options.out).expanduser())
-    sizes = ", ".join(f"{split} {count}" for split, count in SPLIT_SIZES.items())
+    from mmsa_suparc.data.demo import SHAPES, make_demo
+    from mmsa_suparc.errors import UserError
+    from mmsa_suparc.names import SPLITS
+
+    chosen = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
+    shape = replace(SHAPES[options.shape], **chosen)
+    if options.clips:
+        shape = replace(shape, clips=dict(zip(SPLITS, options.clips, strict=True)))
+    if min(*shape.clips.values(), *(getattr(shape, name) for name in SIZES)) < 1:
+        raise UserError("make-demo: a size below 1; expected positive numbers")
+    if shape.tokens < SHAPES["demo"].tokens:
+        raise UserError(f"--tokens {shape.tokens}: expected at least {SHAPES['demo'].tokens}")
+    out = Path(options.out).expanduser()
+    made = out / "Processed" / "unaligned_50.pkl"
+    if made.exists() and shape != SHAPES["demo"]:
+        raise UserError(f"--out {out}: holds a feature file; choose another folder")
+    demo = make_demo(out, shape)
+    sizes = ", ".join(f"{split} {count}" for split, count in shape.clips.items())
     print(f"feature file: {demo.features} ({sizes})")
     print(f"text encoder: {demo.encoder}")
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from mmsa_suparc.data import feature_cache
+    from mmsa_suparc.errors import UserError
+
+    if options.clear:
+        print(f"freed {feature_cache.clear() / 2**20:.1f} MiB")
+        return 0
+    broken = []
+    for entry in feature_cache.entries():
+        print(f"{entry.bytes / 2**20:9.1f} MiB  {entry.source}")
+        if options.verify:
+            broken += [f"{entry.folder / name}" for name in entry.broken_arrays()]
+    if broken:
+        raise UserError(
+            f"not as they were written: {', '.join(broken)}; use: mmsa data cache --clear"
+        )
     return 0
 
 

@@ -24,14 +24,14 @@ def handle(options: argparse.Namespace) -> int:
 
     import mmsa_suparc
     from mmsa_suparc.cli.console import console
-    from mmsa_suparc.cli.run import _quiet_libraries
+    from mmsa_suparc.cli.options import quiet_libraries
     from mmsa_suparc.data.cache import cache_folder
     from mmsa_suparc.data.text import encoder_config, find_encoder
     from mmsa_suparc.errors import SupArcError
     from mmsa_suparc.host import configs, seam
     from mmsa_suparc.training.runtime import Runtime, find_device
 
-    _quiet_libraries(options.verbose)
+    quiet_libraries(options.verbose)
     mmsa_suparc.register()
     table = Table(show_header=False)
     table.add_column()

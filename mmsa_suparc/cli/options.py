@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any
 
 
@@ -44,22 +46,44 @@ def add_allowances(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_config(options: argparse.Namespace) -> Any:
-    """The merged configuration that these options name; registers the plugin."""
-    import mmsa_suparc
+def given(options: argparse.Namespace) -> list[Any]:
+    """The layers of values that these options give above a file: ``--set``, then flags."""
     from mmsa_suparc.config import Layer, assignments
-    from mmsa_suparc.host import configs
 
-    mmsa_suparc.register()
     flags: dict[str, Any] = {}
     if options.text_encoder is not None:
         flags["pretrained"] = options.text_encoder
     if getattr(options, "epochs", None) is not None:
         flags["epochs"] = options.epochs
+    return [assignments(options.assignments), Layer("command line", flags)]
+
+
+def load_config(options: argparse.Namespace) -> Any:
+    """The merged configuration that these options name; registers the plugin."""
+    import mmsa_suparc
+    from mmsa_suparc.host import configs
+
+    mmsa_suparc.register()
     return configs.load(
         configs.find_model(options.model),
         configs.find_dataset(options.dataset),
         config_file=options.config or None,
-        overrides=[assignments(options.assignments), Layer("command line", flags)],
+        overrides=given(options),
         data_root=options.data_root,
     )
+
+
+def quiet_libraries(verbose: int) -> None:
+    """Loading bars and warnings of other libraries, unless asked for."""
+    if verbose >= 2:
+        return
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

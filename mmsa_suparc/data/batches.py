@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,13 +32,13 @@ class Clips:
         return len(self.scores)
 
     def take(self, index: Tensor) -> Clips:
-        """The clips at these places, with tokens and frames that no one of them uses cut off."""
+        """The clips at these places, float32, without tokens and frames that none of them uses."""
         text = self.text[index]
         audio_lengths, vision_lengths = self.audio_lengths[index], self.vision_lengths[index]
         return Clips(
             text=text[:, :, : _longest(_token_counts(text))],
-            audio=self.audio[index, : _longest(audio_lengths)],
-            vision=self.vision[index, : _longest(vision_lengths)],
+            audio=self.audio[index, : _longest(audio_lengths)].float(),
+            vision=self.vision[index, : _longest(vision_lengths)].float(),
             audio_lengths=audio_lengths,
             vision_lengths=vision_lengths,
             scores=self.scores[index],
@@ -52,25 +52,19 @@ class Clips:
         places = self.index[chosen.cpu()].tolist()
         return [self.names[place] if self.names else f"number {place}" for place in places]
 
-    def to(self, device: torch.device) -> Clips:
-        """The same clips on a device."""
-        if device.type == "cpu":
-            return self
-        fast = device.type == "cuda"
-
-        def move(tensor: Tensor) -> Tensor:
-            return (tensor.pin_memory() if fast else tensor).to(device, non_blocking=fast)
-
+    def map(self, place: Callable[[Tensor], Tensor]) -> Clips:
+        """The same clips with every tensor that a model sees elsewhere: on a device."""
+        encoded = self.encoded_text
         return Clips(
-            text=move(self.text),
-            audio=move(self.audio),
-            vision=move(self.vision),
-            audio_lengths=move(self.audio_lengths),
-            vision_lengths=move(self.vision_lengths),
-            scores=move(self.scores),
+            text=place(self.text),
+            audio=place(self.audio),
+            vision=place(self.vision),
+            audio_lengths=place(self.audio_lengths),
+            vision_lengths=place(self.vision_lengths),
+            scores=place(self.scores),
             index=self.index,
             names=self.names,
-            encoded_text=None if self.encoded_text is None else move(self.encoded_text),
+            encoded_text=None if encoded is None else place(encoded),
         )
 
 
@@ -88,18 +82,18 @@ def _longest(lengths: Tensor) -> int:
 POOL = 16
 
 
-def batches(
+def batch_places(
     clips: Clips,
     batch_size: int,
     *,
     generator: torch.Generator | None = None,
     by_length: bool = False,
-) -> Iterator[Clips]:
-    """Every clip once.
+) -> tuple[Tensor, ...]:
+    """The places of each batch's clips, every clip once.
 
     Args:
         clips: a split.
-        batch_size: clips a batch; the last one may be smaller.
+        batch_size: clips a batch; one may be smaller.
         generator: shuffles; without one the clips come in order.
         by_length: shuffle, sort pools of :data:`POOL` batches by their number of tokens, and
             shuffle the batches: those of a batch are then about as long, and little padding
@@ -107,21 +101,18 @@ def batches(
     """
     count = len(clips)
     if generator is None:
-        chunks = torch.arange(count).split(batch_size)
-    else:
-        order = torch.randperm(count, generator=generator)
-        if by_length:
-            lengths = _token_counts(clips.text)
-            pools = order.split(POOL * batch_size)
-            order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
-        chunks = order.split(batch_size)
-        if by_length:
-            places = torch.randperm(len(chunks), generator=generator)
-            chunks = tuple(chunks[int(place)] for place in places)
-    for index in chunks:
-        yield clips.take(index)
+        return torch.arange(count).split(batch_size)
+    order = torch.randperm(count, generator=generator)
+    if not by_length:
+        return order.split(batch_size)
+    lengths = _token_counts(clips.text)
+    pools = order.split(POOL * batch_size)
+    order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
+    chunks = order.split(batch_size)
+    places = torch.randperm(len(chunks), generator=generator)
+    return tuple(chunks[int(place)] for place in places)
 
 
-def batch_count(clips: Clips, batch_size: int) -> int:
-    """How many batches :func:`batches` gives."""
-    return -(-len(clips) // batch_size)
+def places_by_length(clips: Clips, batch_size: int) -> tuple[Tensor, ...]:
+    """The places of each batch's clips for evaluation: sorted by length, so without padding."""
+    return _token_counts(clips.text).argsort(stable=True).split(batch_size)

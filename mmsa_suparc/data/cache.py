@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmsa_suparc.errors import DiskError
@@ -41,11 +42,13 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()[:20]
 
 
-def code_fingerprint() -> str:
-    """A checksum of this package's own source files."""
+def code_fingerprint(parts: Iterable[str] = ()) -> str:
+    """A checksum of this package's own source files, or of some files and folders of it."""
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        if not parts or path.relative_to(package).parts[0] in parts:
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:20]
 
 

@@ -29,6 +29,8 @@ TOKENS, AUDIO_FRAMES, VISION_FRAMES = 25, 50, 50
 AUDIO_WIDTH, VISION_WIDTH, TEXT_WIDTH = 12, 16, 64
 SPLIT_SIZES = {"train": 800, "valid": 200, "test": 300}
 
+AT_ONCE = 1_000  # clips whose frames are drawn together
+
 TEXT_NOISE, AUDIO_NOISE, VISION_NOISE = 0.7, 0.9, 0.9  # score units
 CONTRADICTION = {"text": 0.06, "audio": 0.10, "vision": 0.10}  # share of the clips
 
@@ -71,11 +73,36 @@ def vocabulary() -> list[str]:
     return [*SPECIAL, *sorted(words)]
 
 
-def make_demo(folder: Path | None = None) -> Demo:
+@dataclass(frozen=True)
+class Shape:
+    """How large a made feature file is: clips a split, places and values a frame."""
+
+    clips: dict[str, int]
+    tokens: int = TOKENS
+    audio_frames: int = AUDIO_FRAMES
+    vision_frames: int = VISION_FRAMES
+    text_width: int = TEXT_WIDTH
+    audio_width: int = AUDIO_WIDTH
+    vision_width: int = VISION_WIDTH
+
+
+SHAPES = {
+    "demo": Shape(SPLIT_SIZES),
+    # The toolkit's unaligned CMU-MOSEI features.
+    "mosei": Shape(
+        {"train": 16_326, "valid": 1_871, "test": 4_659},
+        tokens=50, audio_frames=500, vision_frames=500,
+        text_width=768, audio_width=74, vision_width=35,
+    ),
+}  # fmt: skip
+
+
+def make_demo(folder: Path | None = None, shape: Shape = SHAPES["demo"]) -> Demo:
     """Write the feature file and the encoder, if they are not there yet.
 
     Args:
         folder: where to; by default the cache folder, keyed by the recipe's version.
+        shape: of the feature file.
 
     Raises:
         DiskError: the folder cannot be written; nothing half-written is left.
@@ -86,38 +113,46 @@ def make_demo(folder: Path | None = None) -> Demo:
     if not demo.encoder.is_dir():
         _write_encoder(demo.encoder)
     if not demo.features.is_file():
-        content = feature_file()
+        content = feature_file(shape)
         write_atomically(demo.features, lambda file: safe_pickle.dump(content, file))
     return demo
 
 
-def feature_file(sizes: dict[str, int] | None = None, seed: int = 2026) -> dict[str, Any]:
-    """The splits, in the toolkit's format; the same for the same sizes and seed."""
+def feature_file(
+    shape: Shape | dict[str, int] = SHAPES["demo"], seed: int = 2026
+) -> dict[str, Any]:
+    """The splits, in the toolkit's format; the same for the same shape and seed.
+
+    Args:
+        shape: or only the number of clips by split.
+    """
+    if isinstance(shape, dict):
+        shape = Shape(shape)
     rng = np.random.default_rng(seed)
-    recipe = _Recipe.draw(rng)
-    return {
-        split: recipe.clips(rng, split, count) for split, count in (sizes or SPLIT_SIZES).items()
-    }
+    recipe = _Recipe.draw(rng, shape)
+    return {split: recipe.clips(rng, split, count) for split, count in shape.clips.items()}
 
 
 @dataclass(frozen=True)
 class _Recipe:
     """What all clips share: how sentiment looks in a frame, and a vector a word."""
 
-    audio_direction: np.ndarray  # (AUDIO_WIDTH,)
-    vision_direction: np.ndarray  # (VISION_WIDTH,)
-    word_vectors: np.ndarray  # (vocabulary, TEXT_WIDTH)
+    shape: Shape
+    audio_direction: np.ndarray  # (audio width,)
+    vision_direction: np.ndarray  # (vision width,)
+    word_vectors: np.ndarray  # (vocabulary, text width)
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> _Recipe:
+    def draw(cls, rng: np.random.Generator, shape: Shape) -> _Recipe:
         def direction(width: int) -> np.ndarray:
             vector = rng.normal(size=width)
             return vector / np.linalg.norm(vector)
 
         return cls(
-            audio_direction=direction(AUDIO_WIDTH),
-            vision_direction=direction(VISION_WIDTH),
-            word_vectors=rng.normal(size=(len(vocabulary()), TEXT_WIDTH)).astype(np.float32),
+            shape=shape,
+            audio_direction=direction(shape.audio_width),
+            vision_direction=direction(shape.vision_width),
+            word_vectors=rng.normal(size=(len(vocabulary()), shape.text_width)).astype(np.float32),
         )
 
     def clips(self, rng: np.random.Generator, split: str, count: int) -> dict[str, Any]:
@@ -126,14 +161,16 @@ class _Recipe:
         sentiment = rng.uniform(-3.0, 3.0, size=count)
         expressed = _expressed(rng, sentiment)
         texts = [_review(rng, value) for value in expressed["text"]]
-        text_bert = np.zeros((count, 3, TOKENS), dtype=np.int32)
+        text_bert = np.zeros((count, 3, self.shape.tokens), dtype=np.int32)
         for row, text in enumerate(texts):
             tokens = ["[CLS]", *text.split(), "[SEP]"]
             text_bert[row, 0, : len(tokens)] = [ids[token] for token in tokens]
             text_bert[row, 1, : len(tokens)] = 1
-        audio, audio_lengths = _frames(rng, expressed["audio"], self.audio_direction, AUDIO_FRAMES)
+        audio, audio_lengths = _frames(
+            rng, expressed["audio"], self.audio_direction, self.shape.audio_frames
+        )
         vision, vision_lengths = _frames(
-            rng, expressed["vision"], self.vision_direction, VISION_FRAMES
+            rng, expressed["vision"], self.vision_direction, self.shape.vision_frames
         )
         scores = np.round(sentiment * 5) / 5  # steps of 0.2
         return {
@@ -188,12 +225,17 @@ def _frames(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noisy frames that carry a value along a direction, zeros behind each clip's length."""
     count, width = len(values), len(direction)
-    lengths = rng.integers(longest // 4, longest + 1, size=count)
-    frames = rng.normal(scale=0.7, size=(count, longest, width))
-    swing = 1.0 + 0.5 * rng.normal(size=(count, longest, 1))  # strong and weak moments
-    frames += values[:, None, None] * swing * direction
-    frames *= (np.arange(longest) < lengths[:, None])[:, :, None]
-    return frames.astype(np.float32), lengths.astype(np.int64)
+    lengths = rng.integers(max(1, longest // 4), longest + 1, size=count)
+    frames = np.empty((count, longest, width), dtype=np.float32)
+    for start in range(0, count, AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        rows = len(values[some])
+        part = rng.normal(scale=0.7, size=(rows, longest, width))
+        swing = 1.0 + 0.5 * rng.normal(size=(rows, longest, 1))  # strong and weak moments
+        part += values[some, None, None] * swing * direction
+        part *= (np.arange(longest) < lengths[some, None])[:, :, None]
+        frames[some] = part
+    return frames, lengths.astype(np.int64)
 
 
 def _write_encoder(folder: Path) -> None:

@@ -12,10 +12,14 @@ A feature file is a pickle, and a pickle is a program. Three fences, in this ord
 
 There is no fallback to the ordinary unpickler. This is the only module of the project that
 touches ``pickle`` or ``torch.load``; a test holds that.
+
+The data of a large array are not read: they lie in the file as they would in memory, so the
+array is a memory map of that part of the file.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import pickletools
 import re
@@ -31,6 +35,9 @@ MOST_INSTRUCTIONS = 1_000_000
 MOST_CONTAINERS = 400_000
 LONGEST_LINE = 65_536
 LONGEST_INTEGER = 16  # bytes
+
+#: Bytes from which on an array's data stay in the file.
+MAPPED_FROM = 65_536
 
 _ALLOWED = """
     PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4
@@ -48,6 +55,7 @@ _LENGTH_FIELDS = {
     pickletools.TAKEN_FROM_ARGUMENT4U: "<I",
     pickletools.TAKEN_FROM_ARGUMENT8U: "<Q",
 }
+_DATA = ("BINBYTES", "BINBYTES8", "BYTEARRAY8")
 _ARRAY_TYPE = re.compile(r"[<>=|]?([fiub]\d{1,2}|[US]\d{1,7}|\?)")
 
 
@@ -63,10 +71,9 @@ def load(path: Path) -> Any:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        _scan(file, path.stat().st_size)
-        file.seek(0)
+        kept, stored = _scan(file, path)
         try:
-            content = _Unpickler(file).load()
+            content = _Unpickler(_without_data(file, kept, stored), stored).load()
         except RefusedError:
             raise
         except (MemoryError, RecursionError) as error:
@@ -90,10 +97,29 @@ def dump(content: Any, file: BinaryIO) -> None:
     pickle.dump(content, file, protocol=4)
 
 
-def _scan(file: BinaryIO, size: int) -> None:
-    """Walk over the instructions without executing them, skipping their data."""
+class _Bytes:
+    """Bytes that stayed in the file: where they are."""
+
+    __slots__ = ("length", "offset", "path")
+
+    def __init__(self, path: Path, offset: int, length: int) -> None:
+        self.path = path
+        self.offset = offset
+        self.length = length
+
+
+def _scan(file: BinaryIO, path: Path) -> tuple[list[tuple[int, int]], list[_Bytes]]:
+    """Walk over the instructions without executing them, skipping their data.
+
+    Returns:
+        The ranges of the file between large data, and those data.
+    """
+    size = path.stat().st_size
     allowed, making = frozenset(_ALLOWED.split()), frozenset(_CONTAINERS.split())
     place, count, containers = 0, 0, 0
+    kept: list[tuple[int, int]] = []
+    stored: list[_Bytes] = []
+    kept_from = 0
     while True:
         code = file.read(1)
         if not code:
@@ -106,20 +132,48 @@ def _scan(file: BinaryIO, size: int) -> None:
         containers += opcode.name in making
         if count > MOST_INSTRUCTIONS or containers > MOST_CONTAINERS:
             raise RefusedError("too many objects: expected arrays, not nested lists")
-        _check_argument(file, opcode, size, count)
-        place = file.tell()
+        length = _check_argument(file, opcode, size, count)
+        start, place = place, file.tell()
         if place > size:
             raise RefusedError(f"claims data beyond its end at byte {size}")
+        is_large = opcode.name in _DATA and length >= MAPPED_FROM
+        if is_large or opcode.name == "FRAME":  # frames say how much to read at once
+            kept.append((kept_from, start))
+            kept_from = place
+        if is_large:
+            kept.append((-1, len(stored)))
+            stored.append(_Bytes(path, place - length, length))
         if opcode.name == "STOP":
             break
     if place != size:
         raise RefusedError(f"{size - place} bytes after its end: a second pickle or a checkpoint")
+    kept.append((kept_from, size))
+    return kept, stored
 
 
-def _check_argument(file: BinaryIO, opcode: Any, size: int, count: int) -> None:
-    """Read an instruction's argument, or skip it where it is data."""
+def _without_data(file: BinaryIO, kept: list[tuple[int, int]], stored: list[_Bytes]) -> BinaryIO:
+    """The same pickle, with a persistent id in place of each large piece of data.
+
+    The scan has refused files that hold persistent ids of their own.
+    """
+    if not stored:
+        file.seek(0)
+        return file
+    program = io.BytesIO()
+    for start, end in kept:
+        if start < 0:
+            program.write(b"J" + struct.pack("<i", end) + b"Q")  # BININT, BINPERSID
+        else:
+            file.seek(start)
+            program.write(file.read(end - start))
+    program.seek(0)
+    return program
+
+
+def _check_argument(file: BinaryIO, opcode: Any, size: int, count: int) -> int:
+    """Read an instruction's argument, or skip it where it is data; the length of the data."""
     if opcode.arg is None:
-        return
+        return 0
     kind = opcode.arg.n
     if kind == pickletools.UP_TO_NEWLINE:
         lines = 2 if opcode.name == "GLOBAL" else 1
@@ -133,7 +187,7 @@ def _check_argument(file: BinaryIO, opcode: Any, size: int, count: int) -> None:
             raise RefusedError(f"memo place {int(line)} at instruction {count}")
         if opcode.name in ("LONG", "INT") and len(line) > 2 * LONGEST_INTEGER + 4:
             raise RefusedError("a number of too many digits")
-        return
+        return 0
     if kind in _LENGTH_FIELDS:
         form = _LENGTH_FIELDS[kind]
         field = file.read(struct.calcsize(form))
@@ -147,12 +201,13 @@ def _check_argument(file: BinaryIO, opcode: Any, size: int, count: int) -> None:
                 f"{opcode.name} claims {length} bytes, {size - file.tell()} are left"
             )
         file.seek(length, 1)
-        return
+        return int(length)
     data = file.read(kind)
     if opcode.name in ("BINPUT", "LONG_BINPUT") and int.from_bytes(data, "little") > count:
         raise RefusedError(f"memo place {int.from_bytes(data, 'little')} at instruction {count}")
     if opcode.name == "FRAME" and int.from_bytes(data, "little") > size - file.tell():
         raise RefusedError("claims a frame beyond its end")
+    return 0
 
 
 class _Inert:
@@ -205,7 +260,7 @@ class _Array(_Inert):
 def _array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, _Type):
         raise RefusedError("an array without a type")
-    if not isinstance(data, (bytes, bytearray)):
+    if not isinstance(data, (bytes, bytearray, _Bytes)):
         raise RefusedError("an array of objects; expected numbers or strings")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise RefusedError(f"an array of shape {str(shape)[:40]}")
@@ -215,8 +270,11 @@ def _array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     expected = dtype.itemsize
     for axis in shape:
         expected *= axis
-    if expected != len(data):
-        raise RefusedError(f"an array of {len(data)} bytes that claims shape {shape} of {dtype}")
+    length = data.length if isinstance(data, _Bytes) else len(data)
+    if expected != length:
+        raise RefusedError(f"an array of {length} bytes that claims shape {shape} of {dtype}")
+    if isinstance(data, _Bytes):
+        return np.memmap(data.path, dtype, "r", data.offset, shape, order)
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
     return np.frombuffer(data, dtype).reshape(shape, order=order)
@@ -293,6 +351,13 @@ for _core in ("core", "_core"):
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, stored: list[_Bytes]) -> None:
+        super().__init__(file)
+        self._stored = stored
+
+    def persistent_load(self, number: int) -> _Bytes:
+        return self._stored[number]
+
     def find_class(self, module: str, name: str) -> Any:
         make = _NAMES.get((module, name))
         if make is None:

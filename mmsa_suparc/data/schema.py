@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_suparc.data.reader import SPLITS, FeatureFile
+from mmsa_suparc.data import feature_cache
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.names import SPLITS
 
 #: Fields with a row a clip that become arrays of numbers, and their number of axes.
 NUMBERS = {
@@ -27,6 +28,7 @@ NUMBERS = {
 #: Fields of strings.
 STRINGS = ("raw_text", "id")
 SEQUENCES = ("audio", "vision")
+FeatureFile = dict[str, dict[str, Any]]
 MOST_NAMED = 3
 
 
@@ -85,8 +87,8 @@ def _as_array(name: str, value: Any) -> Any:
         return np.array([str(item) for item in value])
     if name not in NUMBERS:
         return value
-    array = np.asarray(value)
-    if array.dtype.kind in "fiub":
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if array.dtype.kind in "fiub" and not (array.dtype.isnative and array.flags.c_contiguous):
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return array
 
@@ -148,12 +150,10 @@ def _check_split(split: str, fields: Mapping[str, Any], rules: Rules) -> Iterato
 
 def _check_values(good: Mapping[str, np.ndarray], rules: Rules) -> Iterator[tuple[str, str, str]]:
     for name, array in good.items():
-        if array.dtype.kind == "f":
-            bad = ~np.isfinite(array)
-            if name == "audio":
-                bad &= array != -np.inf  # the toolkit reads these as silence
+        if array.dtype.kind == "f" and not feature_cache.is_finite(array):
+            bad = _not_finite(name, array)
             if bad.any():
-                rows = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
+                rows = np.flatnonzero(bad)
                 yield name, "finite numbers", f"{int(bad.sum())} others, clips {_some(rows)}"
         if array.ndim == 3 and 0 in array.shape[1:]:
             yield name, "at least one frame and one value", f"shape {array.shape}"
@@ -180,6 +180,22 @@ def _check_values(good: Mapping[str, np.ndarray], rules: Rules) -> Iterator[tupl
             if len(rows):
                 found = f"{_some(flat[rows])} in clips {_some(rows)}"
                 yield name, f"scores from {low:g} to {high:g} (--allow-label-range)", found
+
+
+def _not_finite(name: str, array: np.ndarray) -> np.ndarray:
+    """How many numbers of each clip (N,) are not finite; −inf in audio is silence."""
+    counts = []
+    all_finite = True
+    for chunk in feature_cache.in_chunks(array):
+        bad = ~np.isfinite(chunk)
+        if bad.any():
+            all_finite = False
+            if name == "audio":
+                bad &= chunk != -np.inf
+        counts.append(bad.reshape(len(chunk), -1).sum(axis=1))
+    if all_finite:
+        feature_cache.note_finite(array)
+    return np.concatenate(counts) if counts else np.zeros(0, dtype=int)
 
 
 def _check_tokens(tokens: np.ndarray, rules: Rules) -> Iterator[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.errors import DiskError, UserError
+from mmsa_suparc.errors import DiskError, InUseError, UserError
 
 Record = dict[str, Any]
 logger = logging.getLogger("mmsa_suparc")
@@ -46,14 +46,14 @@ def owned(folder: Path, what: str) -> Iterator[None]:
         what: told to whoever else wants it: process and command.
 
     Raises:
-        UserError: another living process owns it; names it.
+        InUseError: another living process owns it; names it.
     """
     lock = folder / ".lock"
     handle = _open_lock(lock)
     try:
         if not _try_lock(handle):
             holder = lock.read_text(encoding="utf-8", errors="replace").strip()
-            raise UserError(f"{folder} is in use by {holder}; choose another --run-dir or wait")
+            raise InUseError(f"{folder} is in use by {holder}; choose another --run-dir or wait")
         try:
             os.ftruncate(handle, 0)
             os.write(handle, what.encode())

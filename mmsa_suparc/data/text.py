@@ -13,8 +13,9 @@ import numpy as np
 
 from mmsa_suparc.data.cache import cache_folder, file_identity, key_of
 from mmsa_suparc.data.files import write_atomically
-from mmsa_suparc.data.reader import SPLITS, FeatureFile
+from mmsa_suparc.data.reader import FeatureFile
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.names import SPLITS
 from mmsa_suparc.progress import progress
 
 #: Clips compared to find out whether a file's tokens are those of the encoder's tokenizer.

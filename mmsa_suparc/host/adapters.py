@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.host import toolkit
 from mmsa_suparc.host.features import clips_of
 from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
-from mmsa_suparc.training import loop
+from mmsa_suparc.training import loop, processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder
@@ -47,6 +46,7 @@ def build_suparc(args: Any) -> SupArc:
         fusion_width=config.fusion_width,
         dropout=config.dropout,
         mask_vector=config.mask_vector,
+        modalities=config.modalities,
     )
 
 
@@ -61,6 +61,10 @@ class SupArcTrainer:
     function that is given each row as soon as it is there, ``states`` to a folder in which the
     training is saved and from which it goes on, ``should_stop`` to a function asked each step.
     """
+
+    #: See ``registry.trainer_offers``.
+    shares_batches = True
+    takes_arrays = True
 
     def __init__(self, args: Any) -> None:
         self.args = args
@@ -119,20 +123,14 @@ class SupArcTrainer:
     ) -> dict[str, Any]:
         """The toolkit's metrics and ``Loss`` on a split; with ``return_sample_results`` also
         ``Ids``, ``SResults``, ``Labels`` and ``Features``."""
-        features: dict[str, list[np.ndarray]] = {}
-
-        def keep(outputs: dict[str, Tensor]) -> None:
-            for name, value in outputs.items():
-                if name.startswith("Feature_"):
-                    features.setdefault(name, []).append(value.float().cpu().numpy())
-
         clips = clips_of(dataloader)
+        features: dict[str, Tensor] = {}
         prediction = loop.predict(
             _network(model),
             clips,
             self.runtime,
             batch_size=self.config.batch_size,
-            on_batch=keep if return_sample_results else None,
+            features=features if return_sample_results else None,
         )
         results: dict[str, Any] = dict(loop.evaluate(prediction, clips.scores, self._measure))
         logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
@@ -140,7 +138,7 @@ class SupArcTrainer:
             results["Ids"] = list(dataloader.dataset.ids)
             results["SResults"] = prediction.numpy()
             results["Labels"] = clips.scores.tolist()
-            results["Features"] = {k: np.concatenate(v) for k, v in features.items()}
+            results["Features"] = {name: value.numpy() for name, value in features.items()}
         return results
 
     def predict(self, model: nn.Module, dataloader: Any) -> Tensor:
@@ -157,6 +155,8 @@ class SupArcTrainer:
         return measured
 
     def _save(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
+        if not processes.is_main():
+            return
         prefix = "" if _network(model) is model else "Model."
         named = {prefix + name: tensor for name, tensor in weights.items()}
         save_weights(Path(self.args["model_save_path"]), named)

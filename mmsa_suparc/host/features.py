@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsa_suparc.data import reader, schema, text
+from mmsa_suparc.data import reader, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
 from mmsa_suparc.host import registry
@@ -33,9 +34,8 @@ def reading_for(args: Any) -> Iterator[None]:
 def prepared(path: str | Path) -> reader.FeatureFile:
     """A feature file; its text made to fit the encoder where the run takes text from it."""
     args = _args.get()
-    content = reader.once(
-        (file_identity(Path(path)), "normalised"), lambda: schema.normalised(reader.read(path))
-    )
+    takes_arrays = args is not None and registry.trainer_offers(args["model_name"], "takes_arrays")
+    content = reader.read_to_train(path, at_once=takes_arrays)
     if args is not None and args["model_name"] not in registry.registered():
         content = _without_empty_clips(content)
     if args is None or str(path) in {args.get("feature_A"), args.get("feature_V")}:
@@ -59,6 +59,37 @@ def _without_empty_clips(content: reader.FeatureFile) -> reader.FeatureFile:
         split: {k: np.maximum(v, 1) if k in lengths else v for k, v in fields.items()}
         for split, fields in content.items()
     }
+
+
+def fill(dataset: Any, args: Any, mode: str) -> None:
+    """What ``MMDataset.__init__`` does, for a trainer that takes whole arrays.
+
+    The same attributes as the toolkit's, which makes float32 copies of all of them; here they
+    stay memory maps of the feature cache, so a data set may be larger than memory. Float16
+    stays float16 until a batch is made of it.
+    """
+    dataset.mode, dataset.args = mode, args
+    with reading_for(args):
+        content = prepared(args.get("custom_feature") or args["featurePath"])[mode]
+        other = {
+            letter: prepared(args[f"feature_{letter}"])[mode]
+            for letter in "TAV"
+            if args[f"feature_{letter}"]
+        }
+    dataset.text = other.get("T", content)["text_bert"]
+    dataset.audio = other.get("A", content)["audio"]
+    dataset.vision = other.get("V", content)["vision"]
+    args["feature_dims"][1] = dataset.audio.shape[2]
+    args["feature_dims"][2] = dataset.vision.shape[2]
+    dataset.raw_text, dataset.ids = content["raw_text"], content["id"]
+    dataset.labels = {
+        letter: np.asarray(content[f"regression_labels{suffix}"], dtype=np.float32)
+        for letter, suffix in (("M", ""), ("T", "_T"), ("A", "_A"), ("V", "_V"))
+        if f"regression_labels{suffix}" in content
+    }
+    if not args["need_data_aligned"]:
+        dataset.audio_lengths = other.get("A", content)["audio_lengths"]
+        dataset.vision_lengths = other.get("V", content)["vision_lengths"]
 
 
 def take_from_data(args: Any, dataset: Any) -> None:
@@ -102,7 +133,7 @@ def clips_of(loader: Any) -> Clips:
             if name in ("text", "audio", "vision", "audio_lengths", "vision_lengths")
         }
         scores = np.concatenate([np.asarray(batch["labels"]["M"]) for batch in batches])
-    scores = torch.as_tensor(np.asarray(scores), dtype=torch.float32).reshape(-1)
+    scores = _tensor(scores).float().reshape(-1)
     count = len(scores)
 
     def lengths(name: str) -> torch.Tensor:
@@ -112,12 +143,19 @@ def clips_of(loader: Any) -> Clips:
         return torch.tensor(np.array(given)).long().reshape(-1)
 
     return Clips(
-        text=torch.as_tensor(np.asarray(split["text"])).long(),
-        audio=torch.as_tensor(np.asarray(split["audio"])).float(),
-        vision=torch.as_tensor(np.asarray(split["vision"])).float(),
+        text=_tensor(split["text"]).long(),
+        audio=_tensor(split["audio"]),
+        vision=_tensor(split["vision"]),
         audio_lengths=lengths("audio"),
         vision_lengths=lengths("vision"),
         scores=scores,
         index=torch.arange(count),
         names=tuple(str(name) for name in getattr(dataset, "ids", ())),
     )
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    """An array's own memory as a tensor; that of the cache is read-only, and is only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.as_tensor(np.asarray(array))

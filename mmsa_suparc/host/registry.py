@@ -115,6 +115,16 @@ def model_names() -> list[str]:
     return [name for name in toolkit.model_names() if name not in _registered] + list(_registered)
 
 
+def trainer_offers(name: str, ability: str) -> bool:
+    """Whether a registered model's trainer says that it can do this.
+
+    ``takes_arrays``: it needs no float32 copies of the features, only arrays to read.
+    ``shares_batches``: several processes may train one model.
+    """
+    trainer = getattr(_registered.get(name), "trainer", None)
+    return bool(getattr(trainer, ability, False))
+
+
 def find_model(name: str) -> str:
     """The model's name in the registries.
 

@@ -26,11 +26,12 @@ from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import DiskError, UserError
-from mmsa_suparc.host import catalogue, seam, toolkit
+from mmsa_suparc.host import catalogue, registry, seam, toolkit, tracking
 from mmsa_suparc.host.configs import ModelConfig, args_for, treated_as
 from mmsa_suparc.host.seeds import find_feature_file, train_seed
 from mmsa_suparc.host.tables import append_rows
-from mmsa_suparc.names import SCORE_RANGES
+from mmsa_suparc.names import SCORE_RANGES, SPLITS
+from mmsa_suparc.training import processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.state import StateFolder, sha256
 from mmsa_suparc.training.stop import Stop
@@ -57,6 +58,7 @@ class Request:
     resume: bool = False
     allow_leak: bool = False
     allow_label_range: bool = False
+    tracker: str | None = None
     command: str = ""
 
 
@@ -68,6 +70,7 @@ def check(request: Request) -> None:
     """
     config = request.config
     catalogue.check(config.model, config.dataset)
+    tracking.check(request.tracker)
     path = config.feature_path
     find_feature_file(path)
     for flag, name in request.feature_files.items():
@@ -97,7 +100,7 @@ def _encoder(config: ModelConfig) -> str:
     """
     name = str(config.values["pretrained"])
     content = reader.read(config.feature_path)
-    has_text = all("text" in content[split] for split in reader.SPLITS)
+    has_text = all("text" in content[split] for split in SPLITS)
     if has_text and not config.values["use_bert"] and "pretrained" not in config.chosen:
         return name
     return find_encoder(name)
@@ -114,7 +117,7 @@ def _with_modality(
     }[letter]
     return {
         split: {**content[split], **{k: v for k, v in other[split].items() if k in fields}}
-        for split in reader.SPLITS
+        for split in SPLITS
     }
 
 
@@ -149,12 +152,20 @@ def run(
     killed goes on from its last epoch (a model of the toolkit starts that seed again: its
     trainer saves no state).
 
+    Under ``torchrun`` or ``accelerate launch`` every process calls this; the main one writes.
+
     Returns:
-        A record a seed, in the order asked for.
+        A record a seed, in the order asked for; none in a process that is not the main one.
 
     Raises:
         SupArcError: what a seed ended with; the seeds before it are kept.
     """
+    stop = stop or Stop()
+    _check_launch(request)
+    processes.connect(request.device)
+    if not processes.is_main():
+        _train_along(request, stop)
+        return []
     path = request.run_dir / RECORDS
     who = f"process {os.getpid()} on {platform.node()}: {request.command or ' '.join(sys.argv)}"
     with contextlib.ExitStack() as held:
@@ -167,14 +178,52 @@ def run(
             if seed in done:
                 _refuse_other_run(request, done[seed])
                 continue
-            store.append(path, _run_seed(request, seed, place, on_epoch, stop or Stop()))
+            processes.from_main(seed)
+            store.append(path, _run_seed(request, seed, place, on_epoch, stop))
             StateFolder(request.run_dir / f"seed-{seed}", {}).clear()
             _write_results(request.run_dir)
+        processes.from_main(None)
         _write_results(request.run_dir)
         records = {record["seed"]: record for record in store.read(path)}
     results = [records[seed] for seed in request.seeds]
     _append_toolkit_table(request, results)
     return results
+
+
+def _check_launch(request: Request) -> None:
+    """Only trainers that say so share a model between processes."""
+    model = request.config.model
+    if processes.count() > 1 and not registry.trainer_offers(model, "shares_batches"):
+        raise UserError(
+            f"-m {model}: its trainer knows one process, and {processes.count()} were launched; "
+            "start it without torchrun or accelerate launch"
+        )
+
+
+def _train_along(request: Request, stop: Stop) -> None:
+    """A process that is not the main one: computes its part of every batch, writes nothing."""
+    with reader.reading_once():
+        while (seed := processes.from_main(-1)) is not None:
+            train_seed(
+                _args(request, place=1, checkpoint=Path(os.devnull)),
+                seed=seed,
+                prepare=lambda trainer: setattr(trainer, "should_stop", stop.was_asked),
+            )
+
+
+def _args(request: Request, *, place: int, checkpoint: Path) -> Any:
+    """The toolkit's ``args`` of a seed, the ``place``-th one."""
+    args = args_for(request.config)
+    args.update(
+        device=request.device,
+        train_mode="regression",
+        custom_feature=None,
+        cur_seed=place,
+        pretrained=_encoder(request.config),
+        model_save_path=checkpoint,
+        **{f"feature_{m}": request.feature_files.get(f"feature_{m}", "") for m in "TAV"},
+    )
+    return args
 
 
 def _identity(request: Request, seed: int) -> dict[str, Any]:
@@ -207,16 +256,7 @@ def _run_seed(
     folder = request.run_dir / f"seed-{seed}"
     config = request.config
     identity = _identity(request, seed)
-    args = args_for(config)
-    args.update(
-        device=request.device,
-        train_mode="regression",
-        custom_feature=None,
-        cur_seed=place,
-        pretrained=_encoder(config),
-        model_save_path=folder / "checkpoint.pth",
-        **{f"feature_{m}": request.feature_files.get(f"feature_{m}", "") for m in "TAV"},
-    )
+    args = _args(request, place=place, checkpoint=folder / "checkpoint.pth")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         args["model_save_path"].unlink(missing_ok=True)
@@ -231,6 +271,7 @@ def _run_seed(
     def record(row: Row) -> None:
         history.append(row)
         write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
+        track(row)
         on_epoch(row)
 
     def prepare(trainer: Any) -> None:
@@ -239,7 +280,10 @@ def _run_seed(
         if hasattr(trainer, "should_stop"):
             trainer.should_stop = stop.was_asked
 
-    with _logging_to(folder / "run.log", *_log_file(request)):
+    with (
+        _logging_to(folder / "run.log", *_log_file(request)),
+        tracking.tracking(request.tracker, folder, config.values) as track,
+    ):
         result = train_seed(
             args, seed=seed, num_workers=request.num_workers, on_epoch=record, prepare=prepare
         )
@@ -358,6 +402,7 @@ def environment(request: Request) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(request.device),
+        "processes": processes.count(),
         "threads": torch.get_num_threads(),
         "feature_file": str(request.config.feature_path),
         "text_encoder": str(request.config.values["pretrained"]),

@@ -189,7 +189,7 @@ def _configuration(undo: contextlib.ExitStack) -> None:
     answers="data_loader.py:16-21,33-55, trains/multiTask/SELF_MM.py:23",
 )
 def _data_sets(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import configs, features
+    from mmsa_suparc.host import configs, features, registry
 
     loader = toolkit.module("data_loader")
     read = original(original(loader, "MMDataset"), "__init__")
@@ -198,8 +198,11 @@ def _data_sets(undo: contextlib.ExitStack) -> None:
         name = args["dataset_name"]
         args["dataset_name"] = configs.treated_as(name)
         try:
-            with features.reading_for(args):
-                read(self, args, mode=mode)
+            if registry.trainer_offers(args["model_name"], "takes_arrays"):
+                features.fill(self, args, mode)
+            else:
+                with features.reading_for(args):
+                    read(self, args, mode=mode)
         finally:
             args["dataset_name"] = name
         features.take_from_data(args, self)

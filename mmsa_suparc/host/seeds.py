@@ -19,6 +19,7 @@ from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
 from mmsa_suparc.host import configs, seam, toolkit
 from mmsa_suparc.host.tables import plain_cell
 from mmsa_suparc.host.watch import Watch
+from mmsa_suparc.training import processes
 
 Row = dict[str, Any]
 #: Names of the metrics that the latest run gave, in the toolkit's order.
@@ -56,27 +57,22 @@ def train_seed(
     Raises:
         DivergedError: no epoch improved on validation, or a prediction is not finite.
     """
-    toolkit.module("utils").setup_seed(seed)
-    encoder = seam.current_encoder.set(args["pretrained"])
-    try:
-        loaders = toolkit.module("run").MMDataLoader(args, num_workers)
-        model = toolkit.module("models").AMIO(args).to(args["device"])
-        trainer = toolkit.module("trains").ATIO().getTrain(args)
-    finally:
-        seam.current_encoder.reset(encoder)
+    loaders, model, trainer = build(args, seed=seed, num_workers=num_workers)
     prepare(trainer)
     watch = Watch(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
     with watch.training():
         trainer.do_train(model, loaders)
-    checkpoint = Path(args["model_save_path"])
-    if not checkpoint.is_file():
-        raise DivergedError(
-            f"no epoch of {len(watch.history)} improved on validation {args['KeyEval']}: "
-            "there are no weights to test"
-        )
-    weights = load_weights(checkpoint)
-    model.load_state_dict(weights)
-    model.to(args["device"])
+    weights = model.state_dict()
+    if processes.is_main():
+        checkpoint = Path(args["model_save_path"])
+        if not checkpoint.is_file():
+            raise DivergedError(
+                f"no epoch of {len(watch.history)} improved on validation {args['KeyEval']}: "
+                "there are no weights to test"
+            )
+        weights = load_weights(checkpoint)
+        model.load_state_dict(weights)
+        model.to(args["device"])
     measured, predictions = {}, []
     for split in ("valid", "test"):
         results, prediction = watch.test(model, loaders[split], split)
@@ -100,6 +96,19 @@ def train_seed(
     del model, trainer, loaders
     gc.collect()
     return SeedResult(seed, measured, pd.concat(predictions), watch.history, weights)
+
+
+def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any], Any, Any]:
+    """The toolkit's loaders by split, model on its device, and trainer, from a seed."""
+    toolkit.module("utils").setup_seed(seed)
+    encoder = seam.current_encoder.set(args["pretrained"])
+    try:
+        loaders = toolkit.module("run").MMDataLoader(args, num_workers)
+        model = toolkit.module("models").AMIO(args).to(args["device"])
+        trainer = toolkit.module("trains").ATIO().getTrain(args)
+    finally:
+        seam.current_encoder.reset(encoder)
+    return loaders, model, trainer
 
 
 def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmsa_suparc.losses.modality_triplet import ModalityTripletLoss
-from mmsa_suparc.losses.suparc import SupArcLoss
 from mmsa_suparc.names import NESTED_PAIRS
 
 
@@ -13,7 +12,7 @@ class Objective(nn.Module):
     """Formula: L = mean |ŷ − y| + α · L_SupArc + β · L_triplet.
 
     Args:
-        suparc: the contrastive loss on complete fusion vectors.
+        suparc: the contrastive loss on complete fusion vectors: SupArc, or a rival of it.
         triplet: the modality triplet loss on masked ones.
         weight_suparc: α ≥ 0; with 0 the term is not computed.
         weight_triplet: β ≥ 0; likewise.
@@ -21,7 +20,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        suparc: SupArcLoss,
+        suparc: nn.Module,
         triplet: ModalityTripletLoss,
         *,
         weight_suparc: float = 0.1,

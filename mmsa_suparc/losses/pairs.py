@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 Sampling = Literal["threshold", "class"]
+#: All clips of a batch.
+EVERY = slice(None)
 
 
 def unit_vectors(features: Tensor) -> Tensor:
@@ -33,28 +35,35 @@ def unit_vectors(features: Tensor) -> Tensor:
     return scaled / squared_norm.masked_fill(is_zero, 1.0).sqrt()
 
 
-def score_differences(scores: Tensor) -> Tensor:
-    """Δ_ij = |y_i − y_j| in score units, (B,) -> (B, B)."""
-    return (scores[:, None] - scores[None, :]).abs()
+def score_differences(scores: Tensor, rows: slice = EVERY) -> Tensor:
+    """Δ_ij = |y_i − y_j| in score units, (B,) -> (R, B) for the anchors i in ``rows``."""
+    return (scores[rows, None] - scores[None, :]).abs()
 
 
-def positive_pairs(scores: Tensor, *, sampling: Sampling, threshold: float) -> Tensor:
-    """Which j are positives of anchor i; the diagonal is False.
+def same_clip(scores: Tensor, rows: slice = EVERY) -> Tensor:
+    """Where i = j, (R, B), bool."""
+    places = torch.arange(len(scores), device=scores.device)
+    return places[rows, None] == places[None, :]
+
+
+def positive_pairs(
+    scores: Tensor, *, sampling: Sampling, threshold: float, rows: slice = EVERY
+) -> Tensor:
+    """Which j are positives of anchor i; i itself counts as one.
 
     Args:
         scores: (B,), score units.
         sampling: ``threshold``: Δ_ij ≤ threshold. ``class``: same sign of the score
             (negative, zero, positive), the usual supervised contrastive choice.
         threshold: in score units, ≥ 0; unused for ``class``.
+        rows: the anchors.
 
     Returns:
-        (B, B), bool.
+        (R, B), bool.
     """
     if sampling == "threshold":
-        same = score_differences(scores) <= threshold
-    elif sampling == "class":
+        return score_differences(scores, rows) <= threshold
+    if sampling == "class":
         sign = scores.sign()
-        same = sign[:, None] == sign[None, :]
-    else:
-        raise ValueError(f"sampling is {sampling!r}; expected one of {get_args(Sampling)}")
-    return same.fill_diagonal_(False)
+        return sign[rows, None] == sign[None, :]
+    raise ValueError(f"sampling is {sampling!r}; expected one of {get_args(Sampling)}")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from mmsa_suparc.losses.pairs import Sampling, positive_pairs, score_differences, unit_vectors
+from mmsa_suparc.losses.pairs import (
+    EVERY,
+    Sampling,
+    positive_pairs,
+    same_clip,
+    score_differences,
+    unit_vectors,
+)
 
 MarginOn = Literal["negatives", "positives", "both", "none"]
 MarginSign = Literal["subtract", "add"]
@@ -73,39 +80,101 @@ def suparc_loss(
             f"features have shape {tuple(features.shape)} and scores {tuple(scores.shape)}; "
             "expected (B, D) and (B,)"
         )
+    numbers = _Numbers(
+        threshold, margin, temperature, margin_on, margin_sign, margin_scale, sampling
+    )
     unit = unit_vectors(features)  # (B, D)
     scores = scores.to(unit.dtype)
-    positives = positive_pairs(scores, sampling=sampling, threshold=threshold)  # (B, B)
-    positive_count = positives.sum(dim=1)  # (B,)
+    if len(scores) <= BLOCK:
+        total, anchors = _sum_over_anchors(unit, scores, EVERY, numbers)
+    else:
+        total, anchors = _InBlocks.apply(unit, scores, numbers)
+    return total / anchors.clamp(min=1)
+
+
+class _Numbers(NamedTuple):
+    """The numbers of the loss; see :func:`suparc_loss`."""
+
+    threshold: float
+    margin: float
+    temperature: float
+    margin_on: MarginOn
+    margin_sign: MarginSign
+    margin_scale: MarginScale
+    sampling: Sampling
+
+
+def _sum_over_anchors(
+    unit: Tensor, scores: Tensor, rows: slice, numbers: _Numbers
+) -> tuple[Tensor, Tensor]:
+    """The loss summed over the anchors in ``rows`` (R of the B clips), and their number."""
+    sampling, threshold = numbers.sampling, numbers.threshold
+    itself = same_clip(scores, rows)  # (R, B)
+    positives = positive_pairs(scores, sampling=sampling, threshold=threshold, rows=rows)
+    positives &= ~itself
+    positive_count = positives.sum(dim=1)  # (R,)
     is_anchor = positive_count > 0
-    if not bool(is_anchor.any()):
-        return unit.sum() * 0.0
 
     with torch.autocast(device_type=unit.device.type, enabled=False):
-        cosine = unit @ unit.T  # (B, B), cos θ
-        if margin_on != "none" and margin > 0.0:
+        cosine = unit[rows] @ unit.T  # (R, B), cos θ
+        if numbers.margin_on != "none" and numbers.margin > 0.0:
             with_margin = _cosine_with_margin(
-                cosine, _margin_angles(scores, margin, margin_scale), margin_sign
+                cosine, _margin_angles(scores, rows, numbers), numbers.margin_sign
             )
-            if margin_on == "both":
+            if numbers.margin_on == "both":
                 cosine = with_margin
+            elif numbers.margin_on == "positives":
+                cosine = torch.where(positives, with_margin, cosine)
             else:
-                carries = positives if margin_on == "positives" else ~positives
-                cosine = torch.where(carries, with_margin, cosine)
+                cosine = torch.where(positives, cosine, with_margin)
 
-    itself = torch.eye(len(scores), dtype=torch.bool, device=cosine.device)
-    logits = (cosine / temperature).masked_fill(itself, -math.inf)  # (B, B)
-    log_normaliser = logits.logsumexp(dim=1)  # (B,), over j ≠ i
+    logits = (cosine / numbers.temperature).masked_fill_(itself, -math.inf)
+    # A batch of one has nothing to normalise over: −inf, which the selection below drops.
+    log_normaliser = logits.logsumexp(dim=1)  # (R,), over j ≠ i
     positive_mean = logits.masked_fill(~positives, 0.0).sum(dim=1) / positive_count.clamp(min=1)
     per_anchor = (log_normaliser - positive_mean)[is_anchor]
-    return per_anchor.mean()
+    return per_anchor.sum(), is_anchor.sum()
 
 
-def _margin_angles(scores: Tensor, margin: float, scale: MarginScale) -> Tensor:
+#: Anchors whose pairs are looked at together. More clips are taken in blocks of so many.
+BLOCK = 512
+
+
+class _InBlocks(torch.autograd.Function):
+    """:func:`_sum_over_anchors` of a large batch, block by block of anchors.
+
+    The gradient of a block is computed with its value, so that only one block's (R, B)
+    matrices exist at a time: they fit into a processor's cache, and the memory grows with B
+    instead of B².
+    """
+
+    @staticmethod
+    def forward(ctx: Any, unit: Tensor, scores: Tensor, numbers: _Numbers) -> tuple[Tensor, Tensor]:
+        leaf = unit.detach().requires_grad_(ctx.needs_input_grad[0])
+        total, anchors = unit.new_zeros(()), unit.new_zeros((), dtype=torch.long)
+        rows_at_once = max(1, BLOCK * BLOCK // len(scores))
+        for start in range(0, len(scores), rows_at_once):
+            rows = slice(start, start + rows_at_once)
+            with torch.set_grad_enabled(leaf.requires_grad):
+                block, count = _sum_over_anchors(leaf, scores, rows, numbers)
+            if block.requires_grad:
+                block.backward()
+            total += block.detach()
+            anchors += count
+        ctx.gradient = leaf.grad
+        ctx.mark_non_differentiable(anchors)
+        return total, anchors
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, None, None]:
+        return gradient * ctx.gradient, None, None
+
+
+def _margin_angles(scores: Tensor, rows: slice, numbers: _Numbers) -> Tensor:
     """φ_ij in radians, within [0, π]: a larger one has no further effect."""
-    if scale == "score_difference":
-        return (margin * score_differences(scores)).clamp(max=math.pi)  # (B, B)
-    return scores.new_full((1, 1), min(margin, math.pi))
+    if numbers.margin_scale == "score_difference":
+        return (numbers.margin * score_differences(scores, rows)).clamp(max=math.pi)  # (R, B)
+    return scores.new_full((1, 1), min(numbers.margin, math.pi))
 
 
 def _cosine_with_margin(cosine: Tensor, phi: Tensor, sign: MarginSign) -> Tensor:

@@ -42,7 +42,10 @@ class SupArc(nn.Module):
         fusion_width: D, the width of the fusion vector.
         dropout: on the inputs of both MLPs, in [0, 1).
         mask_vector: what stands for an absent modality: ``zero``, or a ``learned`` vector.
+        modalities: the others are absent in every clip: the same network with fewer inputs.
     """
+
+    used: Tensor
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class SupArc(nn.Module):
         fusion_width: int = 128,
         dropout: float = 0.1,
         mask_vector: Literal["zero", "learned"] = "zero",
+        modalities: Iterable[str] = MODALITIES,
     ) -> None:
         super().__init__()
         self.text_encoder = text_encoder
@@ -72,6 +76,8 @@ class SupArc(nn.Module):
             nn.ReLU(),
             nn.Linear(fusion_width, 1),
         )
+        used = presence_flags(tuple(modalities), torch.device("cpu"))
+        self.register_buffer("used", used, persistent=False)  # (3,) bool
         learned = mask_vector == "learned"
         self.mask_vectors = nn.ParameterList(
             nn.Parameter(torch.zeros(width), requires_grad=learned) for width in widths
@@ -104,6 +110,7 @@ class SupArc(nn.Module):
             vision_lengths = torch.full((batch,), vision.shape[1])
         lengths = (text[:, 1].sum(dim=1), audio_lengths, vision_lengths)
         present = torch.stack([length.to(text.device) > 0 for length in lengths], dim=1)
+        present = present & self.used
         return Encodings(
             text=self.text_encoder(text) if encoded_text is None else encoded_text,
             audio=self.audio_encoder(audio, audio_lengths),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
-from mmsa_suparc.data.batches import Clips, batch_count, batches
-from mmsa_suparc.errors import DivergedError, StoppedError
-from mmsa_suparc.losses import ModalityTripletLoss, Objective, SupArcLoss
+from mmsa_suparc.data.batches import Clips, batch_places, places_by_length
+from mmsa_suparc.errors import ConfigError, DivergedError, StoppedError
+from mmsa_suparc.losses import ModalityTripletLoss, Objective, RankNContrastLoss, SupArcLoss
 from mmsa_suparc.model import SupArc
-from mmsa_suparc.names import METRICS, ONE_MASKED, TWO_MASKED
+from mmsa_suparc.names import METRICS
 from mmsa_suparc.progress import progress
+from mmsa_suparc.training import processes
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder, capture, restore
+from mmsa_suparc.training.step import TrainingStep, backward_in_parts
 
 Row = dict[str, Any]
 Weights = dict[str, Tensor]
@@ -52,6 +55,9 @@ def fit(
 ) -> Fit:
     """Train; the epoch with the best validation ``KeyEval`` wins.
 
+    Several processes (``torchrun``, ``accelerate launch``) each call this with the same
+    arguments and share every batch; all get the same result.
+
     Args:
         model: already on ``runtime.device``.
         train: clips to learn from.
@@ -73,22 +79,25 @@ def fit(
         DivergedError: a loss that is not finite, named by epoch, step and term; or no epoch
             with a finite validation metric.
     """
+    accelerator = runtime.accelerator()
     objective = make_objective(config).to(runtime.device)
+    plain_step = TrainingStep(model, objective, mask_rate=config.mask_rate)
     optimiser = make_optimiser(model, config, runtime)
-    count = batch_count(train, config.batch_size)
+    batch_size = contrastive_batch_size(config)
+    count = -(-len(train) // batch_size)
     steps = -(-count // config.accumulation) * config.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: warm_up_then_decay(step, steps, config.warmup)
     )
-    scaler = runtime.gradient_scaler()
+    prepared_step, prepared_optimiser = accelerator.prepare(plain_step, optimiser)
     if config.compile:
         model.text_encoder.transformer.compile(dynamic=True)
     if not config.use_finetune:
         train, valid = (encode_text(model, clips, runtime) for clips in (train, valid))
     result = Fit()
-    saved = states.load() if states else None
+    saved = processes.from_main(states.load() if states else None)
     if saved is not None:
-        result.best_weights = restore(saved, model, optimiser, schedule, scaler)
+        result.best_weights = restore(saved, model, optimiser, schedule, accelerator.scaler)
         result.history = saved.numbers["history"]
         result.best_epoch = saved.numbers["best_epoch"]
         if result.best_weights is not None:
@@ -102,36 +111,48 @@ def fit(
             break
         started = time.perf_counter()
         order = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        if processes.count() > 1:  # dropout of their own
+            torch.manual_seed((seed * 100_003 + epoch) * processes.count() + processes.number())
         sums: dict[str, float] = {}
         model.train()
-        shuffled = batches(
-            train, config.batch_size, generator=order, by_length=config.bucket_by_length
+        shuffled = batch_places(
+            train, batch_size, generator=order, by_length=config.bucket_by_length
         )
-        for step, batch in enumerate(progress(shuffled, f"epoch {epoch}", count), start=1):
-            batch = batch.to(runtime.device)
-            with runtime.autocast():
-                total, terms = step_losses(model, objective, batch)
-            values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
-            if not all(map(isfinite, values.values())):
-                raise _diverged(model, batch, runtime, values, epoch, step)
+        for step, places in enumerate(progress(shuffled, f"epoch {epoch}"), start=1):
             # The last group of an epoch may be smaller than the others.
             group_start = (step - 1) // config.accumulation * config.accumulation
-            scaler.scale(total / min(config.accumulation, count - group_start)).backward()
-            if step % config.accumulation == 0 or step == count:
-                scaler.unscale_(optimiser)
-                norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm or inf)
-                if not scaler.is_enabled() and not isfinite(norm):
+            weight = 1.0 / min(config.accumulation, count - group_start)
+            ends_group = step % config.accumulation == 0 or step == count
+            if batch_size > config.batch_size:
+                parts = [
+                    train.take(some).map(runtime.place) for some in places.split(config.batch_size)
+                ]
+                total, terms = backward_in_parts(plain_step, parts, runtime, accelerator, weight)
+            else:
+                batch = train.take(processes.part_of(places)).map(runtime.place)
+                together = (
+                    contextlib.nullcontext() if ends_group else accelerator.no_sync(prepared_step)
+                )
+                with together:
+                    total, terms = prepared_step(batch, len(places))
+                    # DDP averages over the processes; each holds its part of a sum.
+                    accelerator.backward(total * (weight * processes.count()))
+            values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
+            if not all(map(isfinite, values.values())):
+                raise _diverged(model, train.take(places), runtime, values, epoch, step)
+            if ends_group:
+                norm = accelerator.clip_grad_norm_(model.parameters(), config.clip_norm or inf)
+                if accelerator.scaler is None and not isfinite(norm):
                     raise DivergedError(
                         f"epoch {epoch}, step {step}: the gradient is {norm.item()}; "
                         "lower the learning rates"
                     )
-                scaler.step(optimiser)
-                scaler.update()
+                prepared_optimiser.step()
                 schedule.step()
-                optimiser.zero_grad(set_to_none=True)
+                prepared_optimiser.zero_grad(set_to_none=True)
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value * len(batch)
-            if should_stop():
+                sums[name] = sums.get(name, 0.0) + value * len(places)
+            if processes.any_of(should_stop()):
                 raise StoppedError(f"stopped in epoch {epoch}, step {step}")
         trained = time.perf_counter()
 
@@ -156,7 +177,9 @@ def fit(
         result.history.append(row)
         if states is not None:
             numbers = {"history": result.history, "best_epoch": result.best_epoch}
-            state = capture(model, optimiser, schedule, scaler, result.best_weights, numbers)
+            state = capture(
+                model, optimiser, schedule, accelerator.scaler, result.best_weights, numbers
+            )
             states.save(epoch, state)
         on_epoch(row)
 
@@ -168,37 +191,33 @@ def fit(
     return result
 
 
-def step_losses(
-    model: SupArc, objective: Objective, batch: Clips
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """One batch: encoders once, the complete fusion, and the six masked ones in one call."""
-    encodings = model.encode(
-        batch.text,
-        batch.audio,
-        batch.vision,
-        batch.audio_lengths,
-        batch.vision_lengths,
-        batch.encoded_text,
-    )
-    fusion = model.fuse(encodings)
-    masked = None
-    if objective.needs_masked:
-        subsets = torch.tensor(ONE_MASKED + TWO_MASKED, device=fusion.device)[:, None]  # (6, 1, 3)
-        one_masked, two_masked = model.fuse(encodings, subsets).split(len(ONE_MASKED))
-        masked = (one_masked, two_masked)
-    return objective(model.predict(fusion), fusion, batch.scores, masked)
+def contrastive_batch_size(config: SupArcConfig) -> int:
+    """Clips whose pairs the contrastive loss sees: a batch, or ``contrastive_batch_size``.
+
+    Raises:
+        ConfigError: asked for together with several processes, which see each other's clips.
+    """
+    if config.contrastive_batch_size <= config.batch_size:
+        return config.batch_size
+    if processes.count() > 1:
+        raise ConfigError(
+            f"contrastive_batch_size = {config.contrastive_batch_size}: not with "
+            f"{processes.count()} processes, which compare the clips of all already; raise "
+            "batch_size instead"
+        )
+    return config.contrastive_batch_size
 
 
 @torch.no_grad()
 def encode_text(model: SupArc, clips: Clips, runtime: Runtime, *, batch_size: int = 64) -> Clips:
     """The clips with what the frozen text encoder makes of them, computed once."""
-    order = clips.text[:, 1].sum(dim=1).argsort(stable=True)  # of about one length: no padding
     encoded = torch.empty(len(clips), model.text_encoder.width)
     model.text_encoder.eval()
-    for places in progress(order.split(batch_size), "encode text"):
-        text = clips.take(places).text.to(runtime.device)
+    for places in progress(places_by_length(clips, batch_size), "encode text"):
+        text = runtime.place(clips.take(processes.part_of(places)).text)
         with runtime.autocast():
-            encoded[places] = model.text_encoder(text).float().cpu()
+            part = model.text_encoder(text).float()
+        encoded[places] = processes.gather(part, len(places)).cpu()
     return replace(clips, encoded_text=encoded)
 
 
@@ -210,19 +229,21 @@ def predict(
     *,
     batch_size: int,
     present: Any = None,
-    on_batch: Callable[[dict[str, Tensor]], None] | None = None,
+    features: dict[str, Tensor] | None = None,
 ) -> Tensor:
     """Scores (N,) float32 on the CPU, in the order of the clips.
 
+    Clips of about one length are computed together.
+
     Args:
         present: the modalities kept; see :meth:`SupArc.fuse`.
-        on_batch: is given each batch's outputs, features included.
+        features: is filled with the model's other outputs, (N, ...) each.
     """
     was_training = model.training
     model.eval()
-    scores = []
-    for batch in progress(batches(clips, batch_size), "evaluate", batch_count(clips, batch_size)):
-        batch = batch.to(runtime.device)
+    kept = {} if features is None else features
+    for places in progress(places_by_length(clips, batch_size), "evaluate"):
+        batch = clips.take(processes.part_of(places)).map(runtime.place)
         with runtime.autocast():
             outputs = model(
                 batch.text,
@@ -231,11 +252,11 @@ def predict(
                 present,
                 batch.encoded_text,
             )
-        if on_batch is not None:
-            on_batch(outputs)
-        scores.append(outputs["M"].float().reshape(-1).cpu())
+        for name in outputs if features is not None else ("M",):
+            value = processes.gather(outputs[name].float(), len(places)).cpu()
+            kept.setdefault(name, value.new_empty(len(clips), *value.shape[1:]))[places] = value
     model.train(was_training)
-    return torch.cat(scores) if scores else torch.empty(0)
+    return kept.pop("M").reshape(-1) if kept else torch.empty(0)
 
 
 def evaluate(prediction: Tensor, scores: Tensor, metrics: MetricsFunction) -> dict[str, float]:
@@ -256,16 +277,19 @@ def evaluate(prediction: Tensor, scores: Tensor, metrics: MetricsFunction) -> di
 
 def make_objective(config: SupArcConfig) -> Objective:
     """The losses, as configured."""
+    contrastive: nn.Module = SupArcLoss(
+        threshold=config.threshold,
+        margin=config.margin,
+        temperature=config.temperature,
+        margin_on=config.margin_on,
+        margin_sign=config.margin_sign,
+        margin_scale=config.margin_scale,
+        sampling=config.sampling,
+    )
+    if config.contrastive == "rank_n_contrast":
+        contrastive = RankNContrastLoss(config.temperature)
     return Objective(
-        SupArcLoss(
-            threshold=config.threshold,
-            margin=config.margin,
-            temperature=config.temperature,
-            margin_on=config.margin_on,
-            margin_sign=config.margin_sign,
-            margin_scale=config.margin_scale,
-            sampling=config.sampling,
-        ),
+        contrastive,
         ModalityTripletLoss(margin=config.triplet_margin),
         weight_suparc=config.weight_suparc,
         weight_triplet=config.weight_triplet,

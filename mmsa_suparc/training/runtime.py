@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.training import processes
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -16,11 +19,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 def find_device(name: str | None) -> torch.device:
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; None or ``auto`` takes CUDA where there is one.
 
+    Under a launcher each process takes the GPU of its own number.
+
     Raises:
         UserError: no such device here.
     """
+    if processes.count() > 1 and name in ("auto", "cuda"):
+        name = None
     if name in (None, "auto"):
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        own = f"cuda:{processes.number_on_machine()}"
+        return torch.device(own if torch.cuda.is_available() else "cpu")
+    if processes.count() > 1 and name != "cpu":
+        raise UserError(
+            f"--device {name}: one device for {processes.count()} processes; expected cpu or cuda"
+        )
     try:
         device = torch.device(str(name))
     except RuntimeError:
@@ -54,7 +66,29 @@ class Runtime:
             precision = "bf16" if fast else "fp32"
         if precision == "fp16" and device.type == "cpu":
             raise UserError("precision fp16 needs a CUDA device; expected bf16 or fp32 on a CPU")
+        processes.connect(device)
         return cls(device, precision)
+
+    def accelerator(self) -> Any:
+        """A new ``accelerate.Accelerator``: device placement, mixed precision, gradient scaling,
+        clipping, and DDP where there are several processes.
+
+        Its state is one a process; the one made last is the one in force.
+        """
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=processes.count() == 1)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        accelerator = Accelerator(
+            cpu=self.device.type == "cpu",
+            mixed_precision="no" if self.precision == "fp32" else self.precision,
+            # A term of weight 0 leaves parameters without a gradient.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        accelerator.gradient_accumulation_steps = 1  # the loop weighs the batches of a group
+        return accelerator
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context of a forward pass."""
@@ -69,9 +103,27 @@ class Runtime:
         version = tuple(int(part) for part in torch.__version__.split(".")[:2])
         return self.device.type == "cuda" or (self.device.type == "cpu" and version >= (2, 4))
 
-    def gradient_scaler(self) -> torch.amp.GradScaler:
-        """Scales the loss where fp16 needs it; elsewhere passes everything through."""
-        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+    def place(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device; to CUDA through pinned memory, without waiting for the copy."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def generators(self) -> tuple[Tensor, ...]:
+        """The state of the generators that dropout draws from."""
+        states = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self.device))
+        return tuple(states)
+
+    @contextlib.contextmanager
+    def repeating(self, states: tuple[Tensor, ...]) -> Iterator[None]:
+        """Within this block the same random numbers come again; after it, those that follow."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.set_rng_state(states[0])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(states[1], self.device)
+            yield
 
 
 def cpu_has_bf16() -> bool:

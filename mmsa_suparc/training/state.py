@@ -141,7 +141,7 @@ def capture(
                 for group in moments["param_groups"]
             ],
             "schedule": {k: v for k, v in schedule.state_dict().items() if k != "lr_lambdas"},
-            "scaler": scaler.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
             "python": random.getstate(),
             "numpy": [name, np.asarray(keys).tolist(), *rest],
         },
@@ -175,7 +175,8 @@ def restore(
         group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
     optimiser.load_state_dict({"state": moments, "param_groups": groups})
     schedule.load_state_dict({**schedule.state_dict(), **state.numbers["schedule"]})
-    scaler.load_state_dict(state.numbers["scaler"])
+    if scaler is not None and state.numbers["scaler"] is not None:
+        scaler.load_state_dict(state.numbers["scaler"])
     version, values, gauss = state.numbers["python"]
     random.setstate((version, tuple(values), gauss))
     name, keys, *rest = state.numbers["numpy"]

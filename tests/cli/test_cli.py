@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from mmsa_suparc import __version__
+from mmsa_suparc.data import reader
 from mmsa_suparc.data.demo import Demo
 
 MMSA = [sys.executable, "-m", "mmsa_suparc"]
@@ -241,3 +242,22 @@ def test_tune_by_the_command(mmsa: Callable, demo: Demo) -> None:
     assert (status, err) == (0, "")
     assert "results/tune/demo-suparc.csv" in out
     assert Path("results/tune/demo-suparc.csv").is_file()
+
+
+def test_a_file_of_another_shape_is_made_and_trains(mmsa: Callable) -> None:
+    sizes = ("--clips", 20, 6, 7, "--audio-frames", 30, "--vision-width", 5, "--text-width", 9)
+    status, out, _ = mmsa("data", "make-demo", "--out", "MOSI", "--shape", "mosei", *sizes)
+    assert status == 0
+    assert "train 20, valid 6, test 7" in out
+    content = reader.read("MOSI/Processed/unaligned_50.pkl")
+    assert content["train"]["audio"].shape == (20, 30, 74)
+    assert content["test"]["vision"].shape == (7, 500, 5)
+    assert content["valid"]["text"].shape == (6, 50, 9)
+    run = ("-m", "suparc", "-d", "mosi", "--data-root", ".", "--text-encoder", "MOSI/encoder")
+    assert mmsa(*run, "-s", 1, "--epochs", 1, "--run-dir", "run")[0] == 0
+    for wrong in (("--clips", 0, 1, 1), ("--audio-frames", -1), ("--tokens", 3)):
+        status, _, err = mmsa("data", "make-demo", "--out", "other", "--shape", "mosei", *wrong)
+        assert status == 2
+        assert "expected" in err
+    status, _, err = mmsa("data", "make-demo", "--out", "MOSI", "--shape", "mosei")
+    assert (status, "holds a feature file" in err) == (2, True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmsa_suparc.data import cache, demo, reader, text
-from mmsa_suparc.data.batches import Clips, batch_count, batches
+from mmsa_suparc.data.batches import Clips, batch_places, places_by_length
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.errors import DiskError, UserError
 
@@ -35,10 +35,10 @@ def make_clips(count: int = 50) -> Clips:
 @pytest.mark.parametrize("size", [1, 7, 16, 64])
 def test_every_clip_once_an_epoch(by_length: bool, size: int) -> None:
     clips = make_clips()
-    parts = list(
-        batches(clips, size, generator=torch.Generator().manual_seed(3), by_length=by_length)
-    )
-    assert len(parts) == batch_count(clips, size)
+    generator = torch.Generator().manual_seed(3)
+    places = batch_places(clips, size, generator=generator, by_length=by_length)
+    parts = [clips.take(each) for each in places]
+    assert len(parts) == -(-len(clips) // size)
     assert sorted(torch.cat([part.index for part in parts]).tolist()) == list(range(50))
     for part in parts:
         assert part.text.shape[2] == int(part.text[:, 1].sum(dim=1).max())
@@ -51,8 +51,9 @@ def test_order_is_seeded_and_evaluation_keeps_it() -> None:
 
     def order(seed: int | None) -> list[int]:
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        parts = batches(clips, 8, generator=generator, by_length=seed is not None)
-        return [int(i) for part in parts for i in part.index]
+        return torch.cat(
+            batch_places(clips, 8, generator=generator, by_length=seed is not None)
+        ).tolist()
 
     assert order(1) == order(1) != order(2)
     assert order(None) == list(range(50))
@@ -64,11 +65,14 @@ def test_buckets_save_padding() -> None:
     def padded(by_length: bool) -> int:
         generator = torch.Generator().manual_seed(0)
         return sum(
-            part.text[:, 0].numel()
-            for part in batches(clips, 16, generator=generator, by_length=by_length)
+            clips.take(places).text[:, 0].numel()
+            for places in batch_places(clips, 16, generator=generator, by_length=by_length)
         )
 
     assert padded(True) < 0.75 * padded(False)
+    sorted_places = torch.cat(places_by_length(clips, 16))
+    assert sorted_places.sort().values.tolist() == list(range(400))
+    assert clips.text[sorted_places, 1].sum(dim=1).diff().min() >= 0
 
 
 def test_demo_is_the_same_every_time_and_well_formed(demo: demo.Demo) -> None:

@@ -19,6 +19,7 @@ import torch
 
 from mmsa_suparc.data import reader, safe_pickle
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.names import SPLITS
 
 MARK = "payload-ran"
 
@@ -202,14 +203,16 @@ def small_file() -> dict:
             "mask": np.array([True, False]),
             "note": None,
         }
-        for split in reader.SPLITS
+        for split in SPLITS
     }
 
 
+@pytest.mark.parametrize("mapped_from", [1, 65_536])
 @pytest.mark.parametrize("protocol", range(6))
 def test_ordinary_files_of_every_protocol_are_read_as_they_are(
-    protocol: int, tmp_path: Path
+    protocol: int, mapped_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(safe_pickle, "MAPPED_FROM", mapped_from)
     path = tmp_path / "file.pkl"
     path.write_bytes(pickle.dumps(small_file(), protocol))
     read = reader.read(path)
@@ -246,9 +249,9 @@ def broken_copies(count: int) -> list[bytes]:
 
 
 def check_broken_copies(count: int, tmp_path: Path) -> None:
-    path = tmp_path / "file.pkl"
     messages = []
-    for content in broken_copies(count):
+    for number, content in enumerate(broken_copies(count)):
+        path = tmp_path / f"{number}.pkl"  # what is mapped must not be written over
         path.write_bytes(content)
         try:
             safe_pickle.load(path)
@@ -258,8 +261,12 @@ def check_broken_copies(count: int, tmp_path: Path) -> None:
     assert not any("\n" in message for message in messages)
 
 
-def test_broken_copies_are_read_or_refused(tmp_path: Path) -> None:
-    check_broken_copies(300, tmp_path)
+@pytest.mark.parametrize("mapped_from", [1, 65_536])
+def test_broken_copies_are_read_or_refused(
+    mapped_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safe_pickle, "MAPPED_FROM", mapped_from)
+    check_broken_copies(150, tmp_path)
 
 
 @pytest.mark.slow

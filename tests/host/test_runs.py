@@ -259,3 +259,24 @@ def test_custom_feature_files_replace_one_modality(
     assert status == 2
     assert "-Fv absent.pkl: no such file" in err
     assert not Path("other").exists()
+
+
+def test_epochs_go_to_tensorboard_where_asked(mmsa: Callable, demo: Demo) -> None:
+    pytest.importorskip("tensorboardX")
+    run = ("-m", "suparc", "-d", "demo", "-s", 1, "--epochs", 2, "--run-dir", "run")
+    status, _, err = mmsa(*run, "--tracker", "tensorboard")
+    assert (status, err) == (0, "")
+    (events,) = Path("run/seed-1/tensorboard").glob("events.*")
+    content = events.read_bytes()
+    assert b"loss_suparc" in content
+    assert content.count(b"valid_MAE") == 2
+
+
+def test_a_tracker_that_is_not_installed_is_named(
+    mmsa: Callable, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.utils.is_wandb_available", lambda: False)
+    status, _, err = mmsa("-m", "suparc", "-d", "demo", "--run-dir", "run", "--tracker", "wandb")
+    assert status == 2
+    assert "--tracker wandb: not installed; pip install wandb" in err
+    assert not Path("run").exists()

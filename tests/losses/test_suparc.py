@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import SupConLoss
 
-from mmsa_suparc.losses import SupArcLoss, suparc_loss
+from mmsa_suparc.losses import SupArcLoss, suparc, suparc_loss
 from tests.reference.loops import suparc_loops
 
 OPTIONS = [
@@ -210,3 +210,31 @@ def test_module_equals_function_and_shows_its_numbers() -> None:
     )  # fmt: skip
     assert torch.equal(module(features, scores), direct)
     assert "margin_on=both" in repr(module)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(o.values()))
+def test_large_batches_in_blocks_are_the_same(
+    options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, scores = make_batch(3, size=21)
+    loss = SupArcLoss(0.4, 0.3, 0.2, **options)
+    found = []
+    for block in (512, 12):
+        monkeypatch.setattr(suparc, "BLOCK", block)
+        leaf = features.clone().requires_grad_()
+        value = loss(leaf, scores)
+        (3.0 * value).backward()
+        found.append((value.detach(), leaf.grad))
+    torch.testing.assert_close(found[1], found[0], atol=1e-12, rtol=1e-12)
+    with torch.no_grad():
+        assert loss(features, scores) == pytest.approx(found[0][0].item())
+    assert torch.autograd.gradcheck(lambda f: loss(f, scores), features.clone().requires_grad_())
+
+
+def test_a_large_batch_without_a_positive_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suparc, "BLOCK", 2)
+    features = torch.randn(5, 3, requires_grad=True)
+    value = SupArcLoss(0.1)(features, torch.arange(5.0))
+    value.backward()
+    assert value.item() == 0.0
+    assert features.grad.abs().sum() == 0.0

@@ -62,3 +62,21 @@ def triplet_loops(
             far = f @ s2 / (f.norm() * s2.norm())
             terms.append(torch.clamp(far - near + margin, min=0.0))
     return sum(terms) / len(terms)
+
+
+def rank_n_contrast_loops(features: Tensor, scores: Tensor, *, temperature: float) -> Tensor:
+    """Rank-N-Contrast by three loops."""
+    count = len(scores)
+    total = features.new_zeros(())
+    for i in range(count):
+        for j in range(count):
+            if j == i:
+                continue
+            here = torch.exp(-(features[i] - features[j]).norm() / temperature)
+            others = [
+                torch.exp(-(features[i] - features[k]).norm() / temperature)
+                for k in range(count)
+                if k != i and abs(scores[i] - scores[k]) >= abs(scores[i] - scores[j])
+            ]
+            total = total - torch.log(here / sum(others))
+    return total / (count * (count - 1))

@@ -5,57 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
 from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.batches import Clips
-from mmsa_suparc.data.demo import feature_file, vocabulary
 from mmsa_suparc.errors import DivergedError, UserError
-from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
+from mmsa_suparc.model import SupArc
 from mmsa_suparc.training import loop
 from mmsa_suparc.training.runtime import Runtime, find_device
+from mmsa_suparc.training.step import TrainingStep, backward_in_parts
+from tests.helpers.small import FAST, RATES, make_clips, make_model
 
 CPU = Runtime(torch.device("cpu"), "fp32")
-RATES = {f"learning_rate_{part}": 3e-3 for part in ("text", "audio", "vision", "other")}
-FAST = SupArcConfig(epochs=4, **RATES)
-
-
-def make_model() -> SupArc:
-    torch.manual_seed(0)
-    bert = BertConfig(
-        vocab_size=len(vocabulary()),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-    )
-    return SupArc(
-        text_encoder=TextEncoder(transformer=BertModel(bert)),
-        audio_encoder=SequenceEncoder(width=12, hidden=8),
-        vision_encoder=SequenceEncoder(width=16, hidden=8),
-        fusion_width=16,
-    )
-
-
-def make_clips(split: str) -> Clips:
-    fields = feature_file({"train": 200, "valid": 60})[split]
-    return Clips(
-        **{
-            name: torch.from_numpy(fields[source])
-            for name, source in (
-                ("text", "text_bert"), ("audio", "audio"), ("vision", "vision"),
-                ("audio_lengths", "audio_lengths"), ("vision_lengths", "vision_lengths"),
-                ("scores", "regression_labels"),
-            )
-        },
-        index=torch.arange(len(fields["id"])),
-    )  # fmt: skip
-
-
 TRAIN, VALID = make_clips("train"), make_clips("valid")
 
 
@@ -120,7 +85,7 @@ def test_the_text_encoder_runs_once_a_step(monkeypatch: pytest.MonkeyPatch) -> N
     calls = []
     model.text_encoder.register_forward_hook(lambda *args: calls.append(1))
     objective = loop.make_objective(FAST)
-    loop.step_losses(model, objective, TRAIN.take(torch.arange(8)))
+    TrainingStep(model, objective)(TRAIN.take(torch.arange(8)))
     assert len(calls) == 1
 
 
@@ -145,19 +110,44 @@ def test_accumulated_gradient_is_that_of_the_whole_batch() -> None:
     }  # fmt: skip
     weights = []
     for size, accumulation in ((8, 1), (4, 2)):
-        model = make_model()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        model.text_encoder.transformer.config._attn_implementation = "eager"
-        for layer in model.text_encoder.transformer.encoder.layer:
-            layer.attention.self.dropout.p = 0.0
+        model = make_model(dropout=0.0)
         config = FAST.model_copy(
             update={**update, "batch_size": size, "accumulation": accumulation}
         )
         weights.append(fit(config, model=model, train=TRAIN.take(torch.arange(16))).best_weights)
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_contrastive_batch_in_parts_trains_like_the_whole_one() -> None:
+    update = {"epochs": 2, "bucket_by_length": False}
+    found = []
+    for sizes in ({"batch_size": 48}, {"batch_size": 16, "contrastive_batch_size": 48}):
+        config = FAST.model_copy(update={**update, **sizes})
+        found.append(fit(config, model=make_model(dropout=0.0)))
+    whole, parts = found
+    assert parts.history[0]["loss_suparc"] == pytest.approx(whole.history[0]["loss_suparc"])
+    for name, tensor in whole.best_weights.items():
+        torch.testing.assert_close(parts.best_weights[name], tensor, atol=1e-4, rtol=1e-3)
+
+
+def test_a_contrastive_batch_in_parts_repeats_its_dropout() -> None:
+    class Plain:
+        scaler = None
+
+        @staticmethod
+        def backward(loss: torch.Tensor) -> None:
+            loss.backward()
+
+    model = make_model(dropout=0.5).train()
+    step = TrainingStep(model, loop.make_objective(FAST))
+    seen: list[torch.Tensor] = []
+    model.text_encoder.register_forward_hook(lambda m, i, out: seen.append(out.detach()))
+    parts = [TRAIN.take(torch.arange(8)), TRAIN.take(torch.arange(8, 12))]
+    backward_in_parts(step, parts, CPU, Plain, 1.0)
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def test_a_frozen_encoder_runs_once_a_clip() -> None:
@@ -261,12 +251,78 @@ def test_bf16_trains_with_losses_in_float32() -> None:
     assert all(t.dtype != torch.bfloat16 for t in result.best_weights.values())
 
 
+def test_the_cuda_path_pins_copies_without_waiting_and_scales(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is asked of torch and accelerate for a GPU, where there is none."""
+    asked: list[object] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: asked.append("pinned") or tensor)
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda tensor, *a, **options: asked.append((*a, options)) or tensor
+    )
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: asked.append(device))
+    monkeypatch.setattr("accelerate.Accelerator", lambda **options: SimpleNamespace(**options))
+    device = torch.device("cuda:1")
+    runtime = Runtime(device, "fp16")
+    tensor = torch.ones(2)
+    assert runtime.place(tensor) is tensor
+    assert asked == ["pinned", (device, {"non_blocking": True})]
+    accelerator = runtime.accelerator()
+    assert asked[2:] == [device]
+    assert (accelerator.cpu, accelerator.mixed_precision) == (False, "fp16")
+    assert runtime.fuses_optimiser
+    for has_bf16, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda found=has_bf16: found)
+        assert Runtime.choose(device).precision == expected
+
+
+@pytest.mark.slow
+def test_compiled_it_trains_the_same() -> None:
+    config = FAST.model_copy(update={"epochs": 1})
+    plain = fit(config, model=make_model(dropout=0.0))
+    compiled = fit(config.model_copy(update={"compile": True}), model=make_model(dropout=0.0))
+    assert list(compiled.best_weights) == list(plain.best_weights)
+    assert compiled.history[0]["loss"] == pytest.approx(plain.history[0]["loss"], rel=1e-4)
+
+
+GPU = torch.device("cuda")
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_cuda_trains(precision: str) -> None:
-    runtime = Runtime(torch.device("cuda"), precision)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cuda_trains(precision: str, compiled: bool) -> None:
+    config = FAST.model_copy(update={"compile": compiled})
     result = loop.fit(
-        make_model().to("cuda"), TRAIN, VALID, FAST, runtime=runtime, metrics=metrics, seed=1
-    )
+        make_model().to(GPU), TRAIN, VALID, config, runtime=Runtime(GPU, precision),
+        metrics=metrics, seed=1,
+    )  # fmt: skip
     assert np.isfinite([row["loss"] for row in result.history]).all()
-    assert result.best_epoch >= 1
+    assert result.history[-1]["loss_mae"] < result.history[0]["loss_mae"]
+    assert all(tensor.device.type == "cpu" for tensor in result.best_weights.values())
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu() -> None:
+    config = FAST.model_copy(update={"epochs": 2, "precision": "fp32"})
+    here = fit(config, model=make_model(dropout=0.0))
+    there = loop.fit(
+        make_model(dropout=0.0).to(GPU), TRAIN, VALID, config, runtime=Runtime(GPU, "fp32"),
+        metrics=metrics, seed=1,
+    )  # fmt: skip
+    for ours, theirs in zip(here.history, there.history, strict=True):
+        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
+        assert theirs["valid_Loss"] == pytest.approx(ours["valid_Loss"], rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_cuda_memory_of_a_contrastive_batch_is_that_of_its_parts() -> None:
+    peaks = []
+    for sizes in ({"batch_size": 192}, {"batch_size": 16, "contrastive_batch_size": 192}):
+        torch.cuda.reset_peak_memory_stats()
+        loop.fit(
+            make_model().to(GPU), TRAIN, VALID, FAST.model_copy(update={"epochs": 1, **sizes}),
+            runtime=Runtime(GPU, "fp32"), metrics=metrics, seed=1,
+        )  # fmt: skip
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[1] < 0.6 * peaks[0]

@@ -1,0 +1,137 @@
+"""What happens when modalities are missing, frames are lost, or features are noisy?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.bench.results import Results, mae
+from mmsa_suparc.bench.tables import Entry, Table, number, rank
+
+PROTOCOLS = {
+    "P2": "random modality rate η",
+    "P3": "drop rate of frames and tokens",
+    "noise": "noise on audio and vision (standard deviations)",
+}
+
+
+def section(results: Results, dataset: str) -> Section | None:
+    """There where a cell was probed for missing modalities or noise."""
+    errors = measured(results, dataset)
+    if errors.empty:
+        return None
+    found = Section(
+        f"Missing and noisy modalities on {dataset}",
+        "Test MAE of the trained models when inputs are taken away. P1: every clip keeps the "
+        "named modalities (t text, a audio, v vision). P2: each modality of each clip is lost with "
+        "probability η, at least one is kept. P3: each frame and token is lost with probability "
+        "r. All models lose the same. Models without a mask input see zeroed features and an "
+        "empty sentence.",
+    )
+    subsets = errors[errors["protocol"] == "P1"]
+    if not subsets.empty:
+        found.tables.append(_subset_table(results, dataset, subsets))
+    curves = [p for p in PROTOCOLS if (errors["protocol"] == p).any()]
+    if curves:
+        figure, plots = axes(len(curves))
+        for plot, protocol in zip(plots, curves, strict=True):
+            part = errors[errors["protocol"] == protocol]
+            for variant in results.plan.variants:
+                line = part[part["variant"] == variant].groupby("level")["mae"].mean()
+                if len(line):
+                    levels = line.index.astype(float)
+                    plot.plot(levels, line.to_numpy(), marker=".", label=variant)
+            plot.set_xlabel(PROTOCOLS[protocol])
+            plot.set_ylabel("test MAE (score units)")
+        plots[0].legend(fontsize=7, frameon=False)
+        found.figures[f"{dataset}-missing"] = figure
+        found.tables.append(_area_table(results, dataset, errors, curves))
+    found.warnings += _warnings(dataset, subsets)
+    return found
+
+
+def measured(results: Results, dataset: str) -> pd.DataFrame:
+    """variant, seed, protocol, level, mae."""
+    rows = []
+    for result in results.cells:
+        if result.cell.dataset != dataset or result.record is None:
+            continue
+        for name in ("missing.csv", "noise.csv"):
+            table = result.read(name)
+            if table is None:
+                continue
+            labels = result.predictions("test")["label"].to_numpy()
+            for (protocol, level), part in table.groupby(["protocol", "level"], sort=False):
+                rows.append(
+                    {
+                        "variant": result.cell.variant,
+                        "seed": result.cell.seed,
+                        "protocol": protocol,
+                        "level": str(level),
+                        "mae": mae(part["prediction"].to_numpy(), labels),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _subset_table(results: Results, dataset: str, subsets: pd.DataFrame) -> Table:
+    levels = list(dict.fromkeys(subsets["level"]))
+    table = Table(
+        f"{dataset}-subsets", f"Test MAE by modalities kept (P1) on {dataset}",
+        ["variant", *levels, "mean of the six incomplete"],
+        notes=["Mean over seeds; best bold, second underlined."],
+    )  # fmt: skip
+    for variant in results.plan.variants:
+        part = subsets[subsets["variant"] == variant]
+        if part.empty:
+            continue
+        means = part.groupby("level")["mae"].mean()
+        incomplete = float(np.mean([means[level] for level in levels if level != "tav"]))
+        table.rows.append(
+            [Entry(variant), *(number(float(means[level])) for level in levels), number(incomplete)]
+        )
+    columns = list(range(1, len(table.head)))
+    rank(table, columns, ["MAE"] * len(columns))
+    return table
+
+
+def _area_table(
+    results: Results, dataset: str, errors: pd.DataFrame, protocols: list[str]
+) -> Table:
+    table = Table(
+        f"{dataset}-areas", f"Mean MAE over the levels of each protocol on {dataset}",
+        ["variant", *protocols],
+        notes=["The area under each curve divided by its length; lower is better."],
+    )  # fmt: skip
+    for variant in results.plan.variants:
+        part = errors[errors["variant"] == variant]
+        if part.empty:
+            continue
+        row = [Entry(variant)]
+        for protocol in protocols:
+            line = part[part["protocol"] == protocol].groupby("level")["mae"].mean()
+            line.index = line.index.astype(float)
+            line = line.sort_index()
+            if len(line) < 2:
+                row.append(Entry(""))
+                continue
+            area = float(np.trapezoid(line.to_numpy(), line.index.to_numpy()))
+            row.append(number(area / float(line.index[-1] - line.index[0])))
+        table.rows.append(row)
+    rank(table, list(range(1, len(table.head))), ["MAE"] * len(protocols))
+    return table
+
+
+def _warnings(dataset: str, subsets: pd.DataFrame) -> list[str]:
+    """A model that does far worse with one modality gone than with all: the triplet's task."""
+    warnings = []
+    for variant, part in subsets.groupby("variant", sort=False):
+        means = part.groupby("level")["mae"].mean()
+        worst = max((means[level] for level in means.index if len(level) == 2), default=0.0)
+        if "tav" in means and worst > 1.5 * means["tav"]:
+            warnings.append(
+                f"{dataset}, {variant}: losing one modality costs {worst / means['tav'] - 1:.0%} "
+                f"of its MAE; with SupArc look at weight_triplet"
+            )
+    return warnings

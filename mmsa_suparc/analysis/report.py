@@ -1,0 +1,102 @@
+"""The report of a benchmark: one HTML file that needs no network, and the same as files."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmsa_suparc.analysis import conflict, geometry, intensity, missing, overview, threshold
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.bench import tables
+from mmsa_suparc.bench.results import Results
+from mmsa_suparc.data.files import write_atomically, write_text
+
+#: Each takes the results and a data set, and has a section where there is something to say.
+ANALYSES: tuple[Callable[[Results, str], Section | None], ...] = (
+    overview.section,
+    threshold.section,
+    missing.section,
+    intensity.section,
+    geometry.section,
+    conflict.section,
+)
+
+
+def write_report(results: Results, folder: Path, *, environment: Mapping[str, Any]) -> Path:
+    """Write ``results.csv`` (``.parquet`` too where pyarrow is), ``summary.json``, ``tables/``,
+    ``figures/`` and ``report.html``.
+
+    Returns:
+        The report's path.
+    """
+    tidy = results.tidy()
+    write_text(folder / "results.csv", tidy.to_csv(index=False))
+    if find_spec("pyarrow"):
+        columns = tidy.to_parquet(index=False)
+        write_atomically(folder / "results.parquet", lambda file: file.write(columns))
+    summary = tables.as_json(results)
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    sections = [
+        found
+        for dataset in results.plan.datasets
+        if results.labels(dataset).size
+        for analysis in ANALYSES
+        if (found := analysis(results, dataset)) is not None
+    ]
+    pictures: dict[str, str] = {}
+    for section in sections:
+        for table in section.tables:
+            write_text(folder / "tables" / f"{table.name}.md", tables.markdown(table))
+            write_text(folder / "tables" / f"{table.name}.tex", tables.latex(table))
+        for name, figure in section.figures.items():
+            pictures[name] = svg(figure)
+            write_text(folder / "figures" / f"{name}.svg", pictures[name])
+    target = folder / "report.html"
+    write_text(target, _html(results, sections, pictures, environment))
+    return target
+
+
+def svg(figure: Any) -> str:
+    """A figure as text that may stand in a page; the same for the same figure."""
+    import matplotlib as mpl
+
+    target = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "mmsa-suparc", "svg.fonttype": "path"}):
+        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    return target.getvalue()
+
+
+def _html(
+    results: Results,
+    sections: list[Section],
+    pictures: Mapping[str, str],
+    environment: Mapping[str, Any],
+) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("mmsa_suparc.analysis", "templates")
+    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    inline = {name: Markup(text[text.index("<svg") :]) for name, text in pictures.items()}
+    return page.get_template("report.html").render(
+        title=results.plan.title or "Benchmark",
+        sections=sections,
+        pictures=inline,
+        cells=results.cells,
+        warnings=[warning for section in sections for warning in section.warnings],
+        environment=environment,
+        plan=yaml.safe_dump(
+            [
+                {"variant": c.variant, "model": c.model, "dataset": c.dataset, "seed": c.seed,
+                 "values": dict(c.values)}
+                for c in results.plan.cells
+            ],
+            sort_keys=False, allow_unicode=True,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Comparing models by a file: what to run, running it, and what it says."""

@@ -1,0 +1,253 @@
+"""Running the cells of a plan: a process each, several at a time, none twice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.data.files import write_text
+from mmsa_suparc.errors import UserError
+
+LAST_LINES = 12
+FAILED, TIMES, LOG = "failed.json", "seconds.json", "cell.log"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with its folder."""
+
+    name: str
+    folder: Path
+    done: bool  # before this run
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended."""
+
+    job: Job
+    status: int
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+
+class Running:
+    """The processes of the cells that run now, so that they can be asked to stop."""
+
+    def __init__(self) -> None:
+        self._processes: set[subprocess.Popen] = set()
+        self._lock = threading.Lock()
+        self.stopped = False
+
+    def run(self, job: Job, threads: int) -> Outcome:
+        """One cell from start to end, in a process of its own."""
+        if self.stopped:
+            return Outcome(job, -signal.SIGTERM, 0.0)
+        started = time.monotonic()
+        with (job.folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                command(job.folder), stdout=log, stderr=subprocess.STDOUT,
+                env=environment(threads), start_new_session=True,
+            )  # fmt: skip
+        with self._lock:
+            self._processes.add(process)
+        try:
+            status = process.wait()
+        finally:
+            with self._lock:
+                self._processes.discard(process)
+        outcome = Outcome(job, status, time.monotonic() - started)
+        if not self.stopped:
+            record(outcome)
+        return outcome
+
+    def stop(self) -> None:
+        """Let the cells save what they have and end."""
+        self.stopped = True
+        with self._lock:
+            for process in self._processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "mmsa_suparc", "cell", str(folder)]
+
+
+def environment(threads: int) -> dict[str, str]:
+    """A cell's: its share of the processor's cores, or fewer where the user says so."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    share = str(min(threads, int(said)) if said.isdigit() and int(said) else threads)
+    return {
+        **os.environ, "OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share,
+        "MMSA_BENCH_PARENT": str(os.getpid()),
+    }  # fmt: skip
+
+
+def record(outcome: Outcome) -> None:
+    """Keep what a cell took, or why it failed."""
+    folder = outcome.job.folder
+    if outcome.ok:
+        (folder / FAILED).unlink(missing_ok=True)
+        write_text(folder / TIMES, json.dumps({"seconds": outcome.seconds}))
+    else:
+        lines = last_lines(folder / LOG)
+        write_text(folder / FAILED, json.dumps({"status": outcome.status, "lines": lines}))
+
+
+def last_lines(log: Path) -> list[str]:
+    """The end of a cell's log."""
+    with contextlib.suppress(OSError):
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    return []
+
+
+def failure(folder: Path) -> dict[str, Any] | None:
+    """Why a cell failed: its exit status and last lines; None if it did not."""
+    try:
+        found: dict[str, Any] = json.loads((folder / FAILED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def known_seconds(jobs: Sequence[Job]) -> dict[str, float]:
+    """By model, how long a finished cell of these took."""
+    found: dict[str, list[float]] = {}
+    for job in jobs:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            spec = json.loads((job.folder / "spec.json").read_text(encoding="utf-8"))
+            taken = json.loads((job.folder / TIMES).read_text(encoding="utf-8"))["seconds"]
+            found.setdefault(spec["cell"]["model"], []).append(taken)
+    return {model: sum(times) / len(times) for model, times in found.items()}
+
+
+def execute(
+    jobs: Sequence[Job],
+    *,
+    at_once: int = 1,
+    retry_failed: bool = False,
+    on_start: Callable[[Job], None] = lambda job: None,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Run the cells that are not done; one that fails does not stop the others.
+
+    Args:
+        jobs: all cells.
+        at_once: processes at a time; the cores are divided between them.
+        retry_failed: run those again that failed before.
+        on_start: told when a cell starts, in its thread.
+        on_end: told when it has ended.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; the cells have saved their state.
+    """
+    wanted = [job for job in jobs if not job.done and (retry_failed or not job.failed)]
+    threads = max(1, cores() // at_once)
+    running = Running()
+
+    def run(job: Job) -> Outcome:
+        on_start(job)
+        return running.run(job, threads)
+
+    outcomes = []
+    with stopping(running), ThreadPoolExecutor(max_workers=at_once) as pool:
+        futures: list[Future[Outcome]] = [pool.submit(run, job) for job in wanted]
+        try:
+            for future in as_completed(futures):
+                outcomes.append(future.result())
+                on_end(outcomes[-1])
+        except BaseException:
+            running.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return outcomes
+
+
+@contextlib.contextmanager
+def stopping(running: Running) -> Iterator[None]:
+    """SIGTERM within this block is an interruption, so that no cell is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    with contextlib.suppress(AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def execute_with_ray(
+    jobs: Sequence[Job],
+    *,
+    address: str | None,
+    cpus: float,
+    gpus: float,
+    retry_failed: bool = False,
+    on_start: Callable[[Job], None] = lambda job: None,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """The same on a Ray cluster, whose machines share the folders.
+
+    Args:
+        address: of the cluster; None starts one on this machine.
+        cpus: cores a cell.
+        gpus: GPUs a cell; Ray lets each cell see its own.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "--executor ray: Ray is not installed; pip install 'mmsa-suparc[ray]'"
+        ) from None
+    wanted = [job for job in jobs if not job.done and (retry_failed or not job.failed)]
+    ray.init(address=address, include_dashboard=False, log_to_driver=False)
+    try:
+        here = os.getcwd()
+
+        @ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)
+        def run(job: Job) -> Outcome:
+            os.chdir(here)  # paths on the command line may be relative
+            return Running().run(job, max(1, int(cpus)))
+
+        pending = {run.remote(job): job for job in wanted}
+        for job in wanted:
+            on_start(job)
+        outcomes = []
+        while pending:
+            (finished, *_), _ = ray.wait(list(pending))
+            pending.pop(finished)
+            outcomes.append(ray.get(finished))
+            on_end(outcomes[-1])
+        return outcomes
+    finally:
+        ray.shutdown()

@@ -1,0 +1,220 @@
+"""What a benchmark file asks for: a grid of cells.
+
+A cell is one training: a named variant of a model, on one data set, with one seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmsa_suparc.config import plugin_configs, read_file
+from mmsa_suparc.errors import ConfigError, UserError, nearest
+
+#: What can be measured of a trained model beside its metrics.
+PROBES = ("missing", "noise", "geometry")
+
+
+class Variant(BaseModel):
+    """A row of the tables: a model with some of its values changed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = ""
+    set: dict[str, Any] = Field(default_factory=dict)
+    #: A value written as ``key: [a, b, c]`` makes a variant of each.
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+
+
+class BenchFile(BaseModel):
+    """A benchmark file; see ``plugin_configs/bench/``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = ""
+    include: list[str] = Field(default_factory=list)
+    data_sets: list[str] = Field(default_factory=list)
+    seeds: list[int] = Field(default_factory=list)
+    shared: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, Variant] = Field(default_factory=dict)
+    #: Every model that runs on the data set, under its own name.
+    all_models: bool = False
+    #: The variant with which the others are compared.
+    reference: str = ""
+    probes: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    variant: str
+    model: str
+    dataset: str
+    seed: int
+    values: Mapping[str, Any]  # above the model's defaults
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant} on {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a benchmark, and what to make of them."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    reference: str
+    probes: tuple[str, ...]
+
+    @property
+    def variants(self) -> list[str]:
+        """In the order of the file."""
+        return list(dict.fromkeys(cell.variant for cell in self.cells))
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(dict.fromkeys(cell.dataset for cell in self.cells))
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(cell.seed for cell in self.cells))
+
+
+def find_file(name: str) -> Path:
+    """A benchmark file by path, or one that comes with the package by name.
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted((plugin_configs() / "bench").glob("*.yaml"))}
+    if name in shipped:
+        return shipped[name]
+    raise UserError(
+        f"benchmark {name}: no such file, and none of that name comes with the package"
+        f"{nearest(name, shipped)}; it has {', '.join(shipped)}"
+    )
+
+
+def read(path: Path) -> BenchFile:
+    """A benchmark file with its includes merged below it.
+
+    Raises:
+        ConfigError: an unknown key or a wrong type, in one line.
+    """
+    return _validated(path, _with_includes(path, ()))
+
+
+def _with_includes(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path in above:
+        raise ConfigError(f"{path}: includes itself")
+    content = read_file(path)
+    _validated(path, content)
+    merged: dict[str, Any] = {}
+    for name in content.pop("include", []):
+        below = path.parent / name
+        if not below.is_file():
+            raise ConfigError(f"{path}: include: no file {below}")
+        merged = _merged(merged, _with_includes(below, (*above, path)))
+    return _merged(merged, content)
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, probes added up, everything else replaced."""
+    result = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = {**result[key], **value}
+        elif key == "probes":
+            result[key] = list(dict.fromkeys([*result.get(key, []), *value]))
+        else:
+            result[key] = value
+    return result
+
+
+def _validated(path: Path, content: Mapping[str, Any]) -> BenchFile:
+    known = BenchFile.model_fields
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key '{key}'{nearest(key, known)}")
+    try:
+        file = BenchFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None
+    for probe in file.probes:
+        if probe not in PROBES:
+            raise ConfigError(f"{path}: probes: unknown '{probe}'{nearest(probe, PROBES)}")
+    return file
+
+
+def make_plan(
+    file: BenchFile,
+    *,
+    models_for: Mapping[str, list[str]] | None = None,
+    data_sets: list[str] | None = None,
+    seeds: list[int] | None = None,
+    shared: Mapping[str, Any] | None = None,
+    only: list[str] | None = None,
+) -> Plan:
+    """The cells of a file.
+
+    Args:
+        models_for: by data set, the models that ``all_models`` means.
+        data_sets: instead of the file's.
+        seeds: likewise.
+        shared: values above the file's shared ones, for every cell.
+        only: the variants to take, in the file's order; all by default.
+
+    Raises:
+        ConfigError: nothing to run, or an unknown variant.
+    """
+    datasets = data_sets or file.data_sets
+    cells = [
+        Cell(variant, model, dataset, seed, {**file.shared, **(shared or {}), **values})
+        for dataset in datasets
+        for variant, model, values in _variants(file, (models_for or {}).get(dataset, []))
+        for seed in seeds or file.seeds
+    ]
+    if not cells:
+        raise ConfigError(f"benchmark '{file.title}': no data set, no seed or no variant")
+    names = {cell.variant for cell in cells}
+    for name in only or ():
+        if name not in names:
+            raise ConfigError(
+                f"benchmark '{file.title}': no variant '{name}'{nearest(name, names)}"
+            )
+    cells = [cell for cell in cells if not only or cell.variant in only]
+    names = {cell.variant for cell in cells}
+    reference = file.reference or cells[0].variant
+    if only and reference not in names:
+        reference = cells[0].variant
+    if reference not in names:
+        raise ConfigError(
+            f"benchmark '{file.title}': reference '{reference}' is no variant"
+            f"{nearest(reference, names)}"
+        )
+    return Plan(file.title, tuple(cells), reference, tuple(file.probes))
+
+
+def _variants(file: BenchFile, models: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(name, model, values) of every row."""
+    for name, variant in file.variants.items():
+        points: list[dict[str, Any]] = [{}]
+        for key, choices in variant.sweep.items():
+            points = [{**point, key: choice} for point in points for choice in choices]
+        for point in points:
+            label = ", ".join([name, *(f"{key}={value}" for key, value in point.items())])
+            yield label, variant.model or name, {**variant.set, **point}
+    if file.all_models:
+        named = {variant.model or name for name, variant in file.variants.items()}
+        yield from ((model, model, {}) for model in models if model not in named)

@@ -1,0 +1,148 @@
+"""What the cells of a plan left, read back: metrics, predictions, probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmsa_suparc.bench.execute import failure
+from mmsa_suparc.bench.plan import Cell, Plan
+from mmsa_suparc.data import store
+from mmsa_suparc.metrics import mosi_metrics, sims_metrics
+from mmsa_suparc.names import METRICS
+
+#: The control that knows no clip.
+TRAINING_MEAN = "training mean"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell, its folder, and its record if it is done."""
+
+    cell: Cell
+    folder: Path
+    record: dict[str, Any] | None
+    failure: dict[str, Any] | None
+
+    @property
+    def status(self) -> str:
+        return "done" if self.record else "failed" if self.failure else "missing"
+
+    def read(self, name: str) -> pd.DataFrame | None:
+        """One of the cell's tables; None where it has none."""
+        path = self.folder / name
+        return pd.read_csv(path) if path.is_file() else None
+
+    def predictions(self, split: str) -> pd.DataFrame:
+        """id, label, prediction of a split, in the split's order."""
+        path = self.folder / f"seed-{self.cell.seed}" / "predictions.csv"
+        table = pd.read_csv(path)
+        return table[table["split"] == split].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a benchmark's tables and pictures are made from."""
+
+    plan: Plan
+    cells: tuple[CellResult, ...]
+
+    @classmethod
+    def collect(cls, plan: Plan, folders: Sequence[Path]) -> Results:
+        """Read the cells' folders, in the order of the plan's cells."""
+        found = []
+        for cell, folder in zip(plan.cells, folders, strict=True):
+            records = store.read(folder / "records.jsonl")
+            found.append(CellResult(cell, folder, records[0] if records else None, failure(folder)))
+        return cls(plan, tuple(found))
+
+    def of(self, dataset: str, variant: str) -> list[CellResult]:
+        """The finished cells of a variant, by seed."""
+        return [
+            result for result in self.cells
+            if (result.cell.dataset, result.cell.variant) == (dataset, variant) and result.record
+        ]  # fmt: skip
+
+    def tidy(self) -> pd.DataFrame:
+        """A row a cell, split and metric; a cell without a result has one row."""
+        return pd.DataFrame(self._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for result in self.cells:
+            cell = result.cell
+            base = {
+                "variant": cell.variant, "model": cell.model, "dataset": cell.dataset,
+                "seed": cell.seed, "cell": result.folder.name, "status": result.status,
+            }  # fmt: skip
+            if result.record is None:
+                yield {**base, "split": None, "metric": None, "value": None}
+                continue
+            for split, metrics in result.record["metrics"].items():
+                for metric, value in metrics.items():
+                    yield {**base, "split": split, "metric": metric, "value": value}
+
+    def metric_names(self, dataset: str) -> list[str]:
+        """The metrics of a data set's cells, MAE and Corr first; not ``Loss``, the MAE again."""
+        for result in self.cells:
+            if result.record and result.cell.dataset == dataset:
+                found = [m for m in result.record["metrics"]["test"] if m in METRICS]
+                first = [m for m in ("MAE", "Corr") if m in found]
+                return first + [m for m in found if m not in (*first, "Loss")]
+        return []
+
+    def values(self, dataset: str, variant: str, metric: str, split: str = "test") -> list[float]:
+        """A metric by seed."""
+        return [r.record["metrics"][split][metric] for r in self.of(dataset, variant) if r.record]
+
+    def predictions(self, dataset: str, variant: str, split: str = "test") -> np.ndarray:
+        """(S, N) by seed and clip."""
+        return np.array(
+            [result.predictions(split)["prediction"] for result in self.of(dataset, variant)]
+        )
+
+    def labels(self, dataset: str, split: str = "test") -> np.ndarray:
+        """(N,) scores."""
+        for result in self.cells:
+            if result.record and result.cell.dataset == dataset:
+                return result.predictions(split)["label"].to_numpy()
+        return np.zeros(0)
+
+    def training_mean(self, dataset: str) -> float | None:
+        """The mean score of the training clips."""
+        for result in self.cells:
+            if result.cell.dataset == dataset and result.record:
+                table = result.read("labels.csv")
+                if table is not None:
+                    return float(table.loc[table["split"] == "train", "label"].mean())
+        return None
+
+    def control(self, dataset: str) -> dict[str, float]:
+        """The metrics of predicting the training mean for every clip."""
+        mean = self.training_mean(dataset)
+        labels = self.labels(dataset)
+        if mean is None or not len(labels):
+            return {}
+        return measure(dataset, np.full(len(labels), mean), labels)
+
+
+def measure(dataset: str, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The toolkit's metrics for a data set."""
+    metrics = sims_metrics if dataset.startswith("sims") else mosi_metrics
+    return metrics(np.asarray(predictions, dtype=np.float64), np.asarray(labels))
+
+
+def mae(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Mean absolute error, score units."""
+    return float(np.abs(predictions - labels).mean())
+
+
+def correlation(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Pearson's; NaN where either is constant."""
+    if predictions.std() == 0 or labels.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(predictions, labels)[0, 1])

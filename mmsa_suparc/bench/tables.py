@@ -1,0 +1,247 @@
+"""Tables of a benchmark, for Markdown, LaTeX and the report: one description, three forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mmsa_suparc.bench import statistics
+from mmsa_suparc.bench.results import TRAINING_MEAN, Results, mae
+from mmsa_suparc.names import METRICS
+
+
+@dataclass
+class Entry:
+    """A cell of a table: its text, the number to sort by, and how it stands in its column."""
+
+    text: str
+    number: float = math.nan
+    rank: int = 0  # 1 best, 2 second best
+    mark: str = ""
+
+
+@dataclass
+class Table:
+    """Rows of entries under a head."""
+
+    name: str
+    title: str
+    head: list[str]
+    rows: list[list[Entry]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def main_table(results: Results, dataset: str) -> Table:
+    """Test metrics, mean ± standard deviation over seeds, a row a variant, and the controls."""
+    plan = results.plan
+    metrics = results.metric_names(dataset)
+    arrows = {m: "↓" if METRICS[m].better == "lower" else "↑" for m in metrics}
+    table = Table(
+        f"{dataset}-results", f"Test results on {dataset}",
+        ["variant", "seeds", *(f"{m} {arrows[m]}" for m in metrics)],
+    )  # fmt: skip
+    differences = compare(results, dataset)
+    for variant in plan.variants:
+        asked = [c for c in plan.cells if (c.dataset, c.variant) == (dataset, variant)]
+        if not asked:
+            continue
+        done = len(results.of(dataset, variant))
+        seeds = f"{done}" if done == len(asked) else f"{done}/{len(asked)}"
+        row = [Entry(variant), Entry(seeds, done)]
+        for metric in metrics:
+            row.append(summary(results.values(dataset, variant, metric)))
+            if metric == "MAE" and variant in differences:
+                _, adjusted = differences[variant]
+                row[-1].mark = statistics.mark(adjusted, done)
+        table.rows.append(row)
+    rank(table, [2 + place for place in range(len(metrics))], metrics)
+    control = results.control(dataset)
+    if control:
+        entries = [number(control.get(metric, math.nan)) for metric in metrics]
+        table.rows.append([Entry(TRAINING_MEAN), Entry("–"), *entries])
+    table.notes.append(
+        f"Mean ± standard deviation over seeds; best bold, second underlined. Marks: MAE against "
+        f"'{plan.reference}', paired bootstrap over clips, Holm over the table "
+        "(* p < 0.05, ** p < 0.01, *** p < 0.001)."
+    )
+    fewest = min(
+        (len(results.of(dataset, variant)) for variant in plan.variants
+         if any(c.variant == variant and c.dataset == dataset for c in plan.cells)),
+        default=0,
+    )  # fmt: skip
+    if fewest < statistics.SEEDS_FOR_A_MARK:
+        table.notes.append(
+            f"Rows with fewer than {statistics.SEEDS_FOR_A_MARK} seeds carry no marks: the spread "
+            "between seeds is unknown."
+        )
+    return table
+
+
+def compare(results: Results, dataset: str) -> dict[str, tuple[statistics.Difference, float]]:
+    """Every variant's MAE against the reference's, and its p after Holm."""
+    plan = results.plan
+    labels = results.labels(dataset)
+    reference = results.predictions(dataset, plan.reference)
+    found = {}
+    for variant in plan.variants:
+        ours = results.predictions(dataset, variant)
+        if variant == plan.reference or not len(ours) or not len(reference):
+            continue
+        found[variant] = statistics.paired_difference(ours, reference, labels, mae)
+    adjusted = statistics.holm([difference.p for difference in found.values()])
+    return dict(zip(found, zip(found.values(), adjusted, strict=True), strict=True))
+
+
+def difference_table(results: Results, dataset: str) -> Table:
+    """MAE of each variant less the reference's, with intervals and tests."""
+    reference = results.plan.reference
+    table = Table(
+        f"{dataset}-differences", f"MAE less that of '{reference}' on {dataset}",
+        ["variant", "difference", "95% interval", "p", "p (Holm)", "effect", "p over seeds"],
+        notes=[
+            "Predictions averaged over seeds, the same clips drawn for both (paired bootstrap, "
+            f"{statistics.RESAMPLES} resamples). Below 0: better than the reference. Effect: mean "
+            "difference of absolute errors in its standard deviations. p over seeds: exact "
+            f"sign-flip test, from {statistics.SEEDS_FOR_A_TEST} common seeds on.",
+        ],
+    )  # fmt: skip
+    for variant, (d, adjusted) in compare(results, dataset).items():
+        table.rows.append(
+            [
+                Entry(variant),
+                number(d.value, signed=True),
+                Entry(f"[{d.low:+.3f}, {d.high:+.3f}]", d.low),
+                probability(d.p),
+                probability(adjusted),
+                number(d.effect, signed=True),
+                Entry("–") if d.p_seeds is None else probability(d.p_seeds),
+            ]
+        )
+    return table
+
+
+def summary(values: Sequence[float]) -> Entry:
+    """Mean ± standard deviation; blank without values, no deviation for one."""
+    if not values or not np.isfinite(values).any():
+        return Entry("" if not values else "n/a")
+    mean = float(np.mean(values))
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return Entry(f"{mean:.4f}{spread}", mean)
+
+
+def number(value: float, *, signed: bool = False) -> Entry:
+    """One number; ``n/a`` for NaN."""
+    if not math.isfinite(value):
+        return Entry("n/a")
+    return Entry(f"{value:+.4f}" if signed else f"{value:.4f}", value)
+
+
+def probability(p: float) -> Entry:
+    """A p value, to three places."""
+    return Entry("<0.001" if p < 0.001 else f"{p:.3f}", p)
+
+
+def rank(table: Table, columns: Sequence[int], metrics: Sequence[str]) -> None:
+    """Mark the best and the second best of each column."""
+    for column, metric in zip(columns, metrics, strict=True):
+        entries = [row[column] for row in table.rows if math.isfinite(row[column].number)]
+        sign = 1 if METRICS[metric].better == "lower" else -1
+        for place, entry in enumerate(sorted(entries, key=lambda e: sign * e.number)[:2], start=1):
+            entry.rank = place
+
+
+def markdown(table: Table) -> str:
+    """As a Markdown table with its title and notes."""
+
+    def shown(entry: Entry) -> str:
+        text = entry.text.replace("|", "\\|")
+        styled = {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(entry.rank, text)
+        return styled + entry.mark.replace("*", "\\*")
+
+    lines = [f"### {table.title}", "", _line(table.head), _line(["---"] * len(table.head))]
+    lines += [_line([shown(entry) for entry in row]) for row in table.rows]
+    return "\n".join([*lines, "", *table.notes, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+LATEX = str.maketrans(
+    {
+        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+        "±": r"$\pm$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "α": r"$\alpha$",
+        "<": "$<$", ">": "$>$", "β": r"$\beta$", "τ": r"$\tau$", "Δ": r"$\Delta$",
+    }
+)  # fmt: skip
+
+
+def latex(table: Table) -> str:
+    """As a LaTeX table for ``booktabs``."""
+
+    def shown(entry: Entry) -> str:
+        text = entry.text.translate(LATEX)
+        styled = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(entry.rank, text)
+        return styled + (f"$^{{{entry.mark}}}$" if entry.mark else "")
+
+    columns = "l" + "r" * (len(table.head) - 1)
+    rows = [" & ".join(shown(entry) for entry in row) + r" \\" for row in table.rows]
+    return "\n".join(
+        [
+            r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
+            " & ".join(cell.translate(LATEX) for cell in table.head) + r" \\", r"\midrule", *rows,
+            r"\bottomrule", r"\end{tabular}",
+            rf"\caption{{{' '.join([table.title + '.', *table.notes]).translate(LATEX)}}}",
+            r"\end{table}", "",
+        ]
+    )  # fmt: skip
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """``summary.json``: by data set and variant, seeds, metrics with intervals, differences."""
+    content: dict[str, Any] = {"title": results.plan.title, "reference": results.plan.reference}
+    for dataset in results.plan.datasets:
+        differences = compare(results, dataset)
+        rows: dict[str, Any] = {}
+        for variant in results.plan.variants:
+            found = results.of(dataset, variant)
+            asked = [c for c in results.plan.cells if (c.dataset, c.variant) == (dataset, variant)]
+            if not asked:
+                continue
+            rows[variant] = {
+                "seeds": [result.cell.seed for result in found],
+                "asked": len(asked),
+                "test": {m: _of(results.values(dataset, variant, m)) for m in METRICS
+                         if found and m in results.metric_names(dataset)},
+                "valid_mae": _of(results.values(dataset, variant, "MAE", "valid")),
+            }  # fmt: skip
+            if variant in differences:
+                difference, adjusted = differences[variant]
+                rows[variant]["difference"] = {**_plain(vars(difference)), "p_holm": adjusted}
+        content.setdefault("datasets", {})[dataset] = {
+            "variants": rows,
+            "controls": {TRAINING_MEAN: _plain(results.control(dataset))},
+        }
+    return content
+
+
+def _of(values: Sequence[float]) -> dict[str, Any]:
+    if not values:
+        return {}
+    low, high = statistics.interval(values)
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    found = {"mean": float(np.mean(values)), "sd": spread, "low": low, "high": high}
+    return {"values": list(map(float, values)), **_plain(found)}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """NaN, which JSON has no word for, as null."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }

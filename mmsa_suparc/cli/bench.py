@@ -1,0 +1,224 @@
+"""Compare models by a file: a grid of trainings, then tables, tests and pictures.
+
+  mmsa bench quick --out bench         demo data, minutes
+  mmsa bench FILE.yaml --out DIR       a file of your own
+
+DIR holds results.csv, summary.json, report.html, tables/, figures/ and a run folder a training
+under cells/. What is finished there is not done again: the same command goes on.
+
+Exit status: 0 all trainings are done, 1 some failed (the report names them), 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.errors import StoppedError, UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE|NAME", help="a benchmark file, or a shipped one")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "-d", "--dataset", action="append", default=[], metavar="NAME",
+        help="instead of the file's data sets; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "-s", "--seeds", action="append", type=int, default=[], metavar="N",
+        help="instead of the file's seeds; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="NAME",
+        help="only this one of the file's variants; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--data-root", default=None, metavar="DIR", help="as in mmsa run")
+    parser.add_argument(
+        "--text-encoder", default=None, metavar="NAME_OR_PATH", help="for every model that uses one"
+    )
+    parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most, for all")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="a value for all trainings, above the file's shared ones; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="trainings at a time; default 1"
+    )
+    parser.add_argument(
+        "--executor", choices=("local", "ray"), default="local",
+        help="local processes, or a Ray cluster (extra ray); default local",
+    )  # fmt: skip
+    parser.add_argument("--address", default=None, metavar="HOST", help="of the Ray cluster")
+    parser.add_argument("--cpus", type=float, default=1, metavar="N", help="Ray: cores a training")
+    parser.add_argument("--gpus", type=float, default=0, metavar="N", help="Ray: GPUs a training")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed trainings again")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
+    parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
+
+
+def handle(options: argparse.Namespace) -> int:
+    import mmsa_suparc
+    from mmsa_suparc.bench import execute, plan
+    from mmsa_suparc.config import assignments
+    from mmsa_suparc.host import cells
+
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: expected a number ≥ 1")
+    mmsa_suparc.register()
+    file = plan.read(plan.find_file(options.file))
+    shared = dict(assignments(options.assignments).values)
+    if options.text_encoder is not None:
+        shared["pretrained"] = options.text_encoder
+    if options.epochs is not None:
+        shared["epochs"] = options.epochs
+    datasets = options.dataset or file.data_sets
+    models = {name: cells.models_that_run(name) for name in datasets} if file.all_models else {}
+    made = plan.make_plan(
+        file,
+        models_for=models,
+        data_sets=datasets,
+        seeds=options.seeds,
+        shared=shared,
+        only=options.variant,
+    )
+    out = Path(options.out).expanduser()
+    jobs, found = [], []
+    for cell in made.cells:
+        what = cells.identity(cell, options.data_root)
+        folder = out / "cells" / cells.address(what)
+        found.append(what)
+        done = cells.is_done(folder, made.probes)
+        jobs.append(execute.Job(cell.name, folder, done, execute.failure(folder) is not None))
+    if options.dry_run:
+        _print_plan(made, jobs)
+        return 0
+    for cell, what, job in zip(made.cells, found, jobs, strict=True):
+        if not job.done:
+            cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
+    _run(options, jobs)
+    return _report(options, made, jobs, out)
+
+
+def _run(options: argparse.Namespace, jobs: list[Any]) -> None:
+    from mmsa_suparc.bench import execute
+
+    display = Display(jobs, options.verbose)
+    started = {"on_start": display.start, "on_end": display.end}
+    try:
+        with display:
+            if options.executor == "ray":
+                execute.execute_with_ray(
+                    jobs, address=options.address, cpus=options.cpus, gpus=options.gpus,
+                    retry_failed=options.retry_failed, **started,
+                )  # fmt: skip
+            else:
+                execute.execute(
+                    jobs, at_once=options.jobs, retry_failed=options.retry_failed, **started
+                )
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; the same command goes on") from None
+
+
+def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) -> int:
+    import platform
+    from importlib import metadata
+
+    from mmsa_suparc import __version__
+    from mmsa_suparc.analysis.report import write_report
+    from mmsa_suparc.bench.results import Results
+    from mmsa_suparc.cli.console import console
+
+    results = Results.collect(made, [job.folder for job in jobs])
+    environment = {
+        "command": " ".join(["mmsa", *sys.argv[1:]]),
+        "mmsa_suparc": __version__,
+        **{name: metadata.version(name) for name in ("MMSA", "torch", "transformers")},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    report = write_report(results, out, environment=environment)
+    for path in sorted((out / "tables").glob("*-results.md")):
+        _print_table(console(), path, results)
+    failed = [result for result in results.cells if result.status != "done"]
+    for result in failed:
+        reason = (result.failure or {}).get("lines") or ["not run"]
+        print(f"failed: {result.cell.name}: {reason[-1]}")
+    print(f"{len(results.cells) - len(failed)} of {len(results.cells)} done; report: {report}")
+    return 1 if failed else 0
+
+
+def _print_table(target: Any, path: Path, results: Any) -> None:
+    """MAE and Corr of a data set's variants, in 80 columns."""
+    from rich.table import Table
+
+    from mmsa_suparc.bench.tables import main_table
+
+    dataset = path.name.removesuffix("-results.md")
+    whole = main_table(results, dataset)
+    columns = [
+        place for place, head in enumerate(whole.head)
+        if place < 2 or head.split()[0] in ("MAE", "Corr")
+    ]  # fmt: skip
+    table = Table(title=whole.title, title_justify="left")
+    for place in columns:
+        table.add_column(whole.head[place], justify="right" if place else "left")
+    for row in whole.rows:
+        table.add_row(*(row[place].text + row[place].mark for place in columns))
+    target.print(table)
+
+
+def _print_plan(made: Any, jobs: list[Any]) -> None:
+    from mmsa_suparc.bench import execute
+
+    known = execute.known_seconds(jobs)
+    total = 0.0
+    for cell, job in zip(made.cells, jobs, strict=True):
+        seconds = known.get(cell.model)
+        if not job.done:
+            total += seconds or 0.0
+        about = "done" if job.done else "time unknown" if seconds is None else f"≈ {seconds:.0f} s"
+        print(f"{job.folder.name}  {cell.name}  ({cell.model}): {about}")
+    left = sum(not job.done for job in jobs)
+    unknown = {c.model for c, j in zip(made.cells, jobs, strict=True) if not j.done} - set(known)
+    more = f", and models not timed yet: {', '.join(sorted(unknown))}" if unknown else ""
+    print(f"{len(jobs)} trainings, {left} to do, about {total / 60:.0f} minutes one by one{more}")
+
+
+class Display:
+    """A line a finished training; on a terminal also a bar with the time left."""
+
+    def __init__(self, jobs: list[Any], verbose: int) -> None:
+        self.left = [job for job in jobs if not job.done]
+        self.kept = len(jobs) - len(self.left)
+        self.verbose = verbose
+        self.ended = self.failed = 0
+        self.started = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> Display:
+        from mmsa_suparc.progress import progress
+
+        if self.kept and self.verbose:
+            print(f"{self.kept} trainings are done already", flush=True)
+        self._bar = progress(None, "trainings", len(self.left))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def start(self, job: Any) -> None:
+        self._bar.set_postfix_str(f"{job.name}; {self.failed} failed")
+
+    def end(self, outcome: Any) -> None:
+        self.ended += 1
+        self.failed += not outcome.ok
+        self._bar.update()
+        if self.verbose:
+            word = "done" if outcome.ok else f"FAILED ({outcome.status})"
+            self._bar.write(
+                f"[{self.ended}/{len(self.left)}] {outcome.job.name}: {word} in "
+                f"{outcome.seconds:.0f} s"
+            )

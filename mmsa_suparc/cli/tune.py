@@ -1,0 +1,71 @@
+"""Search for better values with Optuna, on the validation split only.
+
+  mmsa tune -m suparc -d mosi --data-root DATA --trials 50 --out tuning
+
+writes tuning/best.yaml, which -c takes. The same command goes on where it was stopped; with
+--storage (any URL that Optuna takes) many machines search together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.cli.options import add_model_and_data, given, load_config, quiet_libraries
+from mmsa_suparc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_and_data(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--trials", type=int, default=50, metavar="N", help="in all; default 50")
+    parser.add_argument(
+        "--ranges", default=None, metavar="FILE",
+        help="YAML of names and ranges; default: the shipped ones of the model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage", default=None, metavar="URL", help="of the trials; default DIR/trials.db"
+    )
+    parser.add_argument("-s", "--seed", type=int, default=1111, metavar="N", help="default 1111")
+    parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most so many")
+    parser.add_argument("--device", default=None, metavar="NAME", help="as in mmsa run")
+    parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
+
+
+def handle(options: argparse.Namespace) -> int:
+    if options.trials < 1:
+        raise UserError(f"--trials {options.trials}: expected a number ≥ 1")
+
+    quiet_libraries(options.verbose)
+    from mmsa_suparc.host import tuning
+    from mmsa_suparc.host.seeds import find_feature_file
+    from mmsa_suparc.training.runtime import find_device
+
+    config = load_config(options)
+    find_feature_file(config.feature_path)
+    wanted = tuning.Search(
+        model=config.model,
+        dataset=config.dataset,
+        ranges=tuning.read_ranges(config.model, options.ranges),
+        config_file=options.config or None,
+        overrides=tuple(given(options)),
+        data_root=options.data_root,
+        device=find_device(options.device),
+        seed=options.seed,
+        trials=options.trials,
+        out=Path(options.out).expanduser(),
+        storage=options.storage,
+    )
+
+    def tell(number: int, score: float, values: dict[str, Any]) -> None:
+        if options.verbose > 0:
+            result = "pruned or diverged" if math.isnan(score) else f"{score:.4f}"
+            print(f"trial {number}/{options.trials}: {result}", flush=True)
+
+    best = tuning.search(wanted, on_trial=tell)
+    for name, value in best.items():
+        print(f"  {name}: {value if not isinstance(value, float) else round(value, 5)}")
+    print(f"best values: {wanted.out / 'best.yaml'}")
+    return 0

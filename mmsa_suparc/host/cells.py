@@ -1,0 +1,148 @@
+"""A cell of a benchmark: one training in a run folder of its own, and what is asked of it after.
+
+``mmsa cell FOLDER`` runs the cell whose ``spec.json`` lies in FOLDER; the benchmark starts one
+such process a cell.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.bench.plan import Cell
+from mmsa_suparc.config import Layer
+from mmsa_suparc.data import store
+from mmsa_suparc.data.cache import code_fingerprint, fingerprint, key_of
+from mmsa_suparc.data.files import write_text
+from mmsa_suparc.errors import InUseError, UserError
+from mmsa_suparc.host import catalogue, configs, registry
+from mmsa_suparc.host.seeds import find_feature_file
+
+#: Seconds to wait for a process that still works in the cell's folder.
+PATIENCE = 60
+#: The parts of the package that can change what a training gives.
+TRAINING_CODE = ("config.py", "data", "host", "losses", "metrics.py", "model", "training")
+
+
+def models_that_run(dataset: str) -> list[str]:
+    """Every model that runs here on a data set, SupArc first."""
+    names = [entry.name for entry in catalogue.models(dataset) if entry.why_not is None]
+    return sorted(names, key=lambda name: name != "suparc")
+
+
+def identity(cell: Cell, data_root: str | None) -> dict[str, Any]:
+    """All that a cell's result depends on; the address of its folder.
+
+    Raises:
+        UserError: it cannot run: an unknown model, key or file, named.
+    """
+    try:
+        model, dataset = configs.find_model(cell.model), configs.find_dataset(cell.dataset)
+        catalogue.check(model, dataset)
+        config = configs.load(
+            model, dataset, overrides=[Layer(f"variant '{cell.variant}'", _known(cell))],
+            data_root=data_root,
+        )  # fmt: skip
+        find_feature_file(config.feature_path)
+    except UserError as error:
+        raise UserError(f"{cell.name}: {error}") from None
+    return {
+        "model": model,
+        "dataset": dataset,
+        "seed": cell.seed,
+        "values": config.values,
+        "data": fingerprint(config.feature_path),
+        "code": code_fingerprint(TRAINING_CODE),
+    }
+
+
+def _known(cell: Cell) -> dict[str, Any]:
+    """The cell's values; shared ones that its model does not know are left out."""
+    values = dict(cell.values)
+    known = configs.load(cell.model, cell.dataset).values
+    for key in ("epochs", "batch_size", "pretrained", "early_stop"):
+        if key in values and key not in known and key != "epochs":
+            del values[key]
+    return values
+
+
+def write_spec(
+    folder: Path, cell: Cell, found: dict[str, Any], probes: tuple[str, ...], data_root: str | None
+) -> None:
+    """What the cell's process needs to know."""
+    spec = {
+        "cell": {
+            "variant": cell.variant,
+            "model": found["model"],
+            "dataset": found["dataset"],
+            "seed": cell.seed,
+            "values": _known(cell),
+        },
+        "identity": found,
+        "probes": list(probes),
+        "data_root": data_root,
+    }
+    write_text(folder / "spec.json", json.dumps(spec, indent=2, default=str) + "\n")
+
+
+def address(found: dict[str, Any]) -> str:
+    """The name of a cell's folder."""
+    return key_of(json.dumps(found, sort_keys=True, default=str))
+
+
+def is_done(folder: Path, probes: tuple[str, ...]) -> bool:
+    """Whether the training is recorded and every probe has been taken."""
+    recorded = bool(store.read(folder / "records.jsonl"))
+    return recorded and all((folder / f"{probe}.csv").is_file() for probe in probes)
+
+
+def run_cell(folder: Path) -> None:
+    """Train, or go on training, then probe; nothing where all is there."""
+    import torch
+
+    from mmsa_suparc.host import probes, runs
+    from mmsa_suparc.host.trained import load_trained
+    from mmsa_suparc.training.runtime import find_device
+    from mmsa_suparc.training.stop import Stop
+
+    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    cell = Cell(**spec["cell"])
+    registry.register()
+    config = configs.load(
+        cell.model, cell.dataset,
+        overrides=[Layer(f"variant '{cell.variant}'", cell.values)], data_root=spec["data_root"],
+    )  # fmt: skip
+    device: torch.device = find_device(None)
+    request = runs.Request(
+        config=config,
+        seeds=(cell.seed,),
+        run_dir=folder,
+        device=device,
+        result_dir=folder / "toolkit",
+        resume=True,
+    )
+    stop = Stop()
+    deadline = time.monotonic() + PATIENCE
+    with stop.listening():
+        while True:
+            try:
+                runs.run(request, on_epoch=_tell, stop=stop)
+                break
+            except InUseError:  # left by a benchmark that was killed; it is about to end
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+    missing = [name for name in spec["probes"] if not (folder / f"{name}.csv").is_file()]
+    labels = folder / "labels.csv"
+    if missing or not labels.is_file():
+        trained = load_trained(folder, cell.seed, device=device)
+        write_text(labels, trained.scores().to_csv(index=False))
+        for name in missing:
+            probes.run_probe(name, trained, folder)
+
+
+def _tell(row: dict[str, Any]) -> None:
+    """An epoch, for the log and for the benchmark's display."""
+    print(f"epoch {row['epoch']}: valid Loss {row['valid_Loss']:.4f}", flush=True)

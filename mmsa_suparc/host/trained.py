@@ -1,0 +1,113 @@
+"""A trained model out of its run folder, ready to be asked."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmsa_suparc.config import Layer
+from mmsa_suparc.data.missing import Inputs
+from mmsa_suparc.errors import UserError
+from mmsa_suparc.host import configs, registry
+from mmsa_suparc.host.seeds import build
+from mmsa_suparc.host.watch import Watch
+from mmsa_suparc.training.state import sha256
+
+
+@dataclass
+class Trained:
+    """A model with its weights, its trainer, and the data that it was trained on."""
+
+    config: configs.ModelConfig
+    model: Any
+    trainer: Any
+    loaders: dict[str, Any]
+
+    @property
+    def is_suparc(self) -> bool:
+        return self.config.model == "suparc"
+
+    def inputs(self, split: str) -> Inputs:
+        """What the model sees of a split."""
+        data = self.loaders[split].dataset
+        lengths = {
+            name: None if getattr(data, name, None) is None else np.asarray(getattr(data, name))
+            for name in ("audio_lengths", "vision_lengths")
+        }
+        return Inputs(
+            np.asarray(data.text), np.asarray(data.audio), np.asarray(data.vision), **lengths,
+            text_is_tokens=bool(self.config.values["use_bert"]),
+            model_knows_masks=registry.trainer_offers(self.config.model, "takes_arrays"),
+        )  # fmt: skip
+
+    def predict(self, split: str, inputs: Inputs | None = None) -> np.ndarray:
+        """Scores (N,) of a split, or of other inputs in its place."""
+        loader = self.loaders[split] if inputs is None else self._loader_of(split, inputs)
+        _, prediction = Watch(self.trainer, epochs=None, on_epoch=lambda row: None).test(
+            self.model, loader, "valid" if split == "valid" else "test"
+        )
+        return prediction.numpy()
+
+    def _loader_of(self, split: str, inputs: Inputs) -> Any:
+        data = copy.copy(self.loaders[split].dataset)
+        for name in ("text", "audio", "vision", "audio_lengths", "vision_lengths"):
+            value = getattr(inputs, name)
+            if value is not None:
+                setattr(data, name, value)
+        return DataLoader(data, batch_size=self.loaders[split].batch_size, shuffle=False)
+
+    def scores(self) -> pd.DataFrame:
+        """split, id, label of every clip, training ones included."""
+        return pd.concat(
+            pd.DataFrame(
+                {
+                    "split": split,
+                    "id": [str(name) for name in loader.dataset.ids],
+                    "label": np.asarray(loader.dataset.labels["M"], dtype=float).reshape(-1),
+                }
+            )
+            for split, loader in self.loaders.items()
+        )
+
+
+def load_trained(run_dir: Path, seed: int, *, device: torch.device | str = "cpu") -> Trained:
+    """The model that a run left for a seed.
+
+    Raises:
+        UserError: no such seed there, or weights that are not those of the record.
+    """
+    folder = run_dir / f"seed-{seed}"
+    weights = folder / "model.safetensors"
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        expected = json.loads((folder / "model.json").read_text(encoding="utf-8"))["sha256"]
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        values["featurePath"] = environment["feature_file"]
+        found = sha256(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder}: no finished run of seed {seed} ({error})") from None
+    if found != expected:
+        raise UserError(f"{weights}: not the weights that were written (checksum differs)")
+    model, dataset = values.pop("model_name"), values.pop("dataset_name")
+    values.pop("seed")
+    config = configs.load(model, dataset, overrides=[Layer(str(folder), values)])
+    args = configs.args_for(config)
+    args.update(
+        device=torch.device(device), train_mode="regression", custom_feature=None, cur_seed=1,
+        feature_T="", feature_A="", feature_V="", model_save_path=Path("/dev/null"),
+    )  # fmt: skip
+    loaders, network, trainer = build(args, seed=seed)
+    state: dict[str, Tensor] = load_file(weights)
+    network.load_state_dict(state)
+    return Trained(config, network.eval(), trainer, loaders)

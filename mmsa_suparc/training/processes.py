@@ -1,0 +1,101 @@
+"""Several processes that train one model: who they are, and what they tell each other.
+
+Every process knows the whole data and the whole order of the clips; of each batch it computes
+its own part. ``torchrun`` and ``accelerate launch`` start them; without either there is one
+process, and everything here passes its argument through.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Value = TypeVar("Value")
+#: What a launcher sets, all of it.
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def count() -> int:
+    """N, the number of processes."""
+    return int(os.environ["WORLD_SIZE"]) if _launched() else 1
+
+
+def number() -> int:
+    """This one, from 0 to N - 1."""
+    return int(os.environ["RANK"]) if _launched() else 0
+
+
+def number_on_machine() -> int:
+    """This one among those on its machine: the number of its GPU."""
+    return int(os.environ["LOCAL_RANK"]) if _launched() else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return number() == 0
+
+
+def _launched() -> bool:
+    return all(name in os.environ for name in _LAUNCHED)
+
+
+def connect(device: torch.device) -> None:
+    """Meet the others: nccl between GPUs, gloo between CPUs. Nothing to do where alone."""
+    if count() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=device.type == "cpu")
+
+
+def part_of(batch: Tensor) -> Tensor:
+    """This process's places of a batch (B,).
+
+    All parts have ⌈B / N⌉ places: the last ones are filled up by repeating the last clip, which
+    :func:`gather` drops again.
+    """
+    size = -(-len(batch) // count())
+    filled = torch.cat([batch, batch[-1:].expand(size * count() - len(batch))])
+    return filled[number() * size :][:size]
+
+
+def gather(part: Tensor, length: int) -> Tensor:
+    """The whole batch (B, ...) from the parts (⌈B / N⌉, ...) of all processes.
+
+    Only this process's own part carries a gradient. Each process then computes the same loss L
+    of the whole batch, and the gradient of its own part of it: their sum over the processes is
+    the gradient of L.
+    """
+    if count() == 1:
+        return part
+    parts = [torch.empty_like(part) for _ in range(count())]
+    torch.distributed.all_gather(parts, part.detach().contiguous())
+    parts[number()] = part
+    return torch.cat(parts)[:length]
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it is true in any process."""
+    if count() == 1:
+        return flag
+    return any(from_all(flag))
+
+
+def from_all(value: Value) -> list[Value]:
+    """The value of each process, in their order."""
+    values: list[Any] = [None] * count()
+    if count() == 1:
+        return [value]
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def from_main(value: Value) -> Value:
+    """The main process's value; the others' is ignored."""
+    if count() == 1:
+        return value
+    box = [value]
+    torch.distributed.broadcast_object_list(box)
+    return box[0]

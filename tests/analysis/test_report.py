@@ -1,0 +1,115 @@
+"""The report of a benchmark: every section, in a real browser, without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmsa_suparc.data.demo import Demo
+
+BENCH = {
+    "title": "A <b>title</b> & more", "data_sets": ["demo"], "seeds": [1],
+    "shared": {"epochs": 1}, "reference": "SupArc",
+    "variants": {
+        "SupArc": {"model": "suparc"},
+        "sweep": {"model": "suparc", "set": {"margin": 0.1, "temperature": 0.1},
+                  "sweep": {"threshold": [1.0, 6.0]}},
+        "lf_dnn": {},
+    },
+    "probes": ["missing", "noise", "geometry"],
+}  # fmt: skip
+SECTIONS = ("Results", "Threshold", "Missing", "Intensity", "Geometry", "Contradiction")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+    from mmsa_suparc.cli import main
+
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "bench.yaml").write_text(yaml.safe_dump(BENCH, sort_keys=False))
+    assert main(["bench", str(folder / "bench.yaml"), "--out", str(folder / "out")]) == 0
+    import mmsa_suparc
+
+    mmsa_suparc.unregister()
+    return folder / "out" / "report.html"
+
+
+def test_every_section_has_its_table_and_picture(report: Path) -> None:
+    text = report.read_text()
+    for name in SECTIONS:
+        assert re.search(rf"<h2>{name}[^<]* on demo</h2>", text), name
+    figures = sorted(path.stem for path in (report.parent / "figures").glob("*.svg"))
+    assert figures == sorted(
+        f"demo-{name}" for name in
+        ("results", "thresholds", "missing", "intensity", "geometry", "conflict")
+    )  # fmt: skip
+    assert text.count("<svg") == len(figures)
+    assert "A &lt;b&gt;title&lt;/b&gt; &amp; more" in text
+    assert "1 seed(s)" in text  # a warning: too few to know their spread
+    assert "at threshold 6 100.0% of the pairs are positive" in text
+    for path in (report.parent / "tables").glob("*.tex"):
+        assert path.read_text().count("{") == path.read_text().count("}")
+
+
+def test_complete_inputs_give_the_run_s_own_predictions(report: Path) -> None:
+    """The probe loads the model from its folder: what it predicts must be what was recorded."""
+    import pandas as pd
+
+    for spec in report.parent.glob("cells/*/spec.json"):
+        seed = json.loads(spec.read_text())["cell"]["seed"]
+        recorded = pd.read_csv(spec.parent / f"seed-{seed}" / "predictions.csv")
+        recorded = recorded[recorded["split"] == "test"].reset_index(drop=True)
+        probed = pd.read_csv(spec.parent / "missing.csv", dtype={"level": str})
+        for protocol, level in (("P1", "tav"), ("P2", "0.0"), ("P3", "0.0")):
+            part = probed[(probed["protocol"] == protocol) & (probed["level"] == level)]
+            assert part["id"].tolist() == recorded["id"].tolist()
+            assert part["prediction"].to_numpy() == pytest.approx(
+                recorded["prediction"].to_numpy(), abs=1e-5
+            )
+
+
+def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    script = """
+    <script>
+    const table = document.querySelector("table.sortable");
+    const column = [...table.tHead.querySelectorAll("button")]
+      .findIndex(button => button.textContent.startsWith("MAE"));
+    const numbers = () => [...table.tBodies[0].rows]
+      .map(row => Number(row.cells[column].dataset.number));
+    table.tHead.querySelectorAll("button")[column].click();
+    const up = numbers();
+    table.tHead.querySelectorAll("button")[column].click();
+    document.title = JSON.stringify({
+      up, down: numbers(),
+      pictures: [...document.querySelectorAll("figure svg")]
+        .map(picture => picture.getBoundingClientRect().width),
+      requests: performance.getEntriesByType("resource").length,
+    });
+    document.body.textContent = document.title;
+    </script></body>"""
+    page = tmp_path / "page.html"
+    page.write_text(report.read_text().replace("</body>", script))
+    done = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+            "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
+            page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = json.loads(re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL).group(1))
+    assert found["up"] == sorted(found["up"])
+    assert found["down"] == sorted(found["down"], reverse=True)
+    assert len(found["up"]) >= 4
+    assert len(found["pictures"]) == 6
+    assert min(found["pictures"]) > 100
+    assert found["requests"] == 0

@@ -1,0 +1,154 @@
+"""Running cells: real processes, kept results, failures that stop nobody, kills."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from mmsa_suparc.bench import execute
+from mmsa_suparc.data.demo import Demo
+
+BENCH = {
+    "title": "Test", "data_sets": ["demo"], "seeds": [1], "shared": {"epochs": 1},
+    "reference": "ours",
+    "variants": {
+        "ours": {"model": "suparc"},
+        "lf_dnn": {},
+        "broken": {"model": "suparc", "set": {"learning_rate_other": 1e30, "clip_norm": 0}},
+    },
+}  # fmt: skip
+
+
+def bench_file(**changes: object) -> Path:
+    path = Path("bench.yaml")
+    path.write_text(yaml.safe_dump({**BENCH, **changes}, sort_keys=False))
+    return path
+
+
+def folders() -> dict[str, Path]:
+    """By variant."""
+    specs = {path: json.loads(path.read_text()) for path in Path("out/cells").glob("*/spec.json")}
+    return {spec["cell"]["variant"]: path.parent for path, spec in specs.items()}
+
+
+@pytest.fixture
+def finished(mmsa: Callable, demo: Demo) -> tuple[int, str, str]:
+    """A benchmark of three cells, one of which diverges."""
+    result = mmsa("bench", bench_file(), "--out", "out", "--jobs", 2)
+    return result
+
+
+def test_a_failed_cell_is_reported_and_stops_nobody(
+    finished: tuple[int, str, str], mmsa: Callable
+) -> None:
+    status, out, err = finished
+    assert (status, err) == (1, "")
+    assert "2 of 3 done" in out
+    assert "failed: broken on demo, seed 1" in out
+    table = pd.read_csv("out/results.csv")
+    done = table[(table["metric"] == "MAE") & (table["split"] == "test")]
+    assert set(done["variant"]) == {"ours", "lf_dnn"}
+    assert set(table.loc[table["status"] == "failed", "variant"]) == {"broken"}
+    broken = execute.failure(folders()["broken"])
+    assert broken["status"] == 3
+    assert any("epoch 1" in line for line in broken["lines"])
+    # Predictions by clip, for the toolkit's model too.
+    kept = pd.read_csv(folders()["lf_dnn"] / "seed-1" / "predictions.csv")
+    assert (kept["split"] == "test").sum() == 300
+
+    before = {name: (f / "records.jsonl").stat().st_mtime_ns for name, f in folders().items()
+              if (f / "records.jsonl").is_file()}  # fmt: skip
+    status, out, _ = mmsa("bench", "bench.yaml", "--out", "out")
+    assert status == 1
+    assert "2 trainings are done already" in out
+    after = {name: (f / "records.jsonl").stat().st_mtime_ns for name, f in folders().items()
+             if (f / "records.jsonl").is_file()}  # fmt: skip
+    assert before == after
+
+    status, out, _ = mmsa("bench", "bench.yaml", "--out", "out", "--dry-run")
+    assert status == 0
+    assert "3 trainings, 1 to do" in out
+    assert "ours on demo, seed 1  (suparc): done" in out
+
+    summary = json.loads(Path("out/summary.json").read_text())
+    rows = summary["datasets"]["demo"]["variants"]
+    assert rows["ours"]["seeds"] == [1]
+    assert rows["broken"]["seeds"] == []
+    assert rows["lf_dnn"]["difference"]["clips"] == 300
+    assert summary["datasets"]["demo"]["controls"]["training mean"]["MAE"] > 1
+    for suffix in ("md", "tex"):
+        text = Path(f"out/tables/demo-results.{suffix}").read_text()
+        assert "0/1" in text
+        assert "no marks" in text
+    report = Path("out/report.html").read_text()
+    assert "broken on demo, seed 1: exit status 3" in report
+    assert re.findall(r"(?:src|href)=[\"'](?!#|cells/)[^\"']*", report) == []
+
+
+def test_mistakes_are_named_before_anything_is_written(mmsa: Callable, demo: Demo) -> None:
+    wrong = bench_file(variants={"ours": {"model": "suparc", "set": {"treshold": 1}}}, reference="")
+    status, _, err = mmsa("bench", wrong, "--out", "out")
+    assert status == 2
+    assert "ours on demo, seed 1: variant 'ours': unknown key 'treshold'" in err
+    for arguments, message in (
+        (("bench", "absent", "--out", "out"), "benchmark absent: no such file"),
+        (("bench", bench_file(), "--out", "out", "--jobs", 0), "--jobs 0"),
+        (("bench", bench_file(data_sets=["demoo"]), "--out", "out"), "unknown data set 'demoo'"),
+    ):
+        status, _, err = mmsa(*arguments)
+        assert (status, message in err) == (2, True), err
+    assert not Path("out").exists()
+
+
+def test_killed_anywhere_it_goes_on_and_repeats_no_finished_cell(demo: Demo) -> None:
+    path = bench_file(
+        seeds=[1, 2],
+        shared={"epochs": 2},
+        variants={"ours": {"model": "suparc"}},
+        probes=["geometry"],
+    )
+    command = [sys.executable, "-m", "mmsa_suparc", "bench", str(path), "--out", "out"]
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            deadline = time.monotonic() + 240
+            wanted = 1 if number == signal.SIGKILL else 2
+            while time.monotonic() < deadline and process.poll() is None:
+                started = list(Path("out/cells").glob("*/cell.log"))
+                if len([p for p in started if "epoch 1" in p.read_text()]) >= wanted:
+                    break
+                time.sleep(0.05)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=120)
+        if number == signal.SIGTERM:
+            assert process.returncode == 130
+            assert b"the same command goes on" in err
+    first = {path: path.stat().st_mtime_ns for path in Path("out/cells").glob("*/records.jsonl")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert len(pd.read_csv("out/results.csv").query("metric == 'MAE' and split == 'test'")) == 2
+
+
+def test_two_ray_workers_run_the_cells(demo: Demo) -> None:
+    pytest.importorskip("ray")
+    variants = {"ours": {"model": "suparc"}, "lf_dnn": {}}
+    path = bench_file(variants=variants)
+    command = [sys.executable, "-m", "mmsa_suparc", "bench", str(path), "--out", "out"]
+    done = subprocess.run(
+        [*command, "--executor", "ray", "--cpus", "1"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 done" in done.stdout

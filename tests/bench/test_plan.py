@@ -1,0 +1,109 @@
+"""Benchmark files: what they ask for, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmsa_suparc.bench import plan
+from mmsa_suparc.config import SupArcConfig, plugin_configs
+from mmsa_suparc.errors import ConfigError, UserError
+
+SHIPPED = sorted((plugin_configs() / "bench").glob("*.yaml"))
+
+
+def write(path: Path, **content: object) -> Path:
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def test_a_grid_of_variants_data_sets_and_seeds(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.yaml", title="A", data_sets=["demo", "mosi"], seeds=[1, 2],
+        shared={"epochs": 3, "margin": 0.2},
+        variants={"ours": {"model": "suparc", "set": {"margin": 0.0}}, "tfn": {}},
+    )  # fmt: skip
+    made = plan.make_plan(plan.read(path))
+    assert len(made.cells) == 8
+    first = made.cells[0]
+    assert (first.variant, first.model, first.dataset, first.seed) == ("ours", "suparc", "demo", 1)
+    assert first.values == {"epochs": 3, "margin": 0.0}
+    assert (made.variants, made.datasets, made.seeds) == (["ours", "tfn"], ["demo", "mosi"], [1, 2])
+    assert made.reference == "ours"
+    other = plan.make_plan(plan.read(path), data_sets=["demo"], seeds=[7], shared={"epochs": 1})
+    assert [(c.variant, c.seed, c.values["epochs"]) for c in other.cells] == [
+        ("ours", 7, 1),
+        ("tfn", 7, 1),
+    ]
+    some = plan.make_plan(plan.read(path), only=["tfn"])
+    assert (some.variants, some.reference) == (["tfn"], "tfn")
+    with pytest.raises(ConfigError, match="no variant 'our'; did you mean 'ours'"):
+        plan.make_plan(plan.read(path), only=["our"])
+
+
+def test_sweeps_and_all_models(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.yaml", data_sets=["demo"], seeds=[1], all_models=True,
+        variants={"S": {"model": "suparc", "sweep": {"margin": [0.0, 0.1], "threshold": [1.0]}}},
+    )  # fmt: skip
+    made = plan.make_plan(plan.read(path), models_for={"demo": ["suparc", "lmf"]})
+    assert made.variants == ["S, margin=0.0, threshold=1.0", "S, margin=0.1, threshold=1.0", "lmf"]
+
+
+def test_includes_are_merged_below(tmp_path: Path) -> None:
+    write(tmp_path / "below.yaml", seeds=[1], variants={"a": {}, "b": {}}, probes=["noise"])
+    path = write(
+        tmp_path / "a.yaml", include=["below.yaml"], seeds=[2], data_sets=["demo"],
+        variants={"b": {"model": "tfn"}}, probes=["missing"],
+    )  # fmt: skip
+    file = plan.read(path)
+    assert (file.seeds, file.probes) == ([2], ["noise", "missing"])
+    assert {name: variant.model for name, variant in file.variants.items()} == {"a": "", "b": "tfn"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"seed": [1]}, "unknown key 'seed'; did you mean 'seeds'"),
+        ({"seeds": "many"}, "seeds = 'many'"),
+        ({"variants": {"a": {"sets": {}}}}, "variants.a.sets"),
+        ({"probes": ["noises"]}, "unknown 'noises'; did you mean 'noise'"),
+        ({"include": ["absent.yaml"]}, "no file"),
+        ({"include": ["a.yaml"]}, "includes itself"),
+    ],
+)
+def test_mistakes_are_named(content: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan.read(write(tmp_path / "a.yaml", **content))
+
+
+def test_nothing_to_run_and_an_unknown_reference_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no data set, no seed or no variant"):
+        plan.make_plan(plan.read(write(tmp_path / "a.yaml", title="A")))
+    path = write(
+        tmp_path / "b.yaml", data_sets=["demo"], seeds=[1], variants={"ours": {}}, reference="our"
+    )
+    with pytest.raises(ConfigError, match="reference 'our' is no variant; did you mean 'ours'"):
+        plan.make_plan(plan.read(path))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_files_make_plans_of_known_values(path: Path) -> None:
+    file = plan.read(path)
+    made = plan.make_plan(file, models_for={"mosi": ["suparc", "tfn"], "mosei": ["tfn"]})
+    assert len(made.cells) >= 9
+    known = {*SupArcConfig.model_fields, "epochs"}
+    for variant in file.variants.values():
+        if variant.model == "suparc":
+            assert set(variant.set) | set(variant.sweep) <= known
+
+
+def test_files_are_found_by_name() -> None:
+    assert {path.stem for path in SHIPPED} >= {
+        "baselines", "ablation", "threshold", "missing", "quick", "study",
+    }  # fmt: skip
+    assert plan.find_file("quick").name == "quick.yaml"
+    with pytest.raises(UserError, match="did you mean 'quick'"):
+        plan.find_file("quik")

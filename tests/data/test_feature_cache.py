@@ -1,0 +1,173 @@
+"""The cache of features: once written, training reads it and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmsa_suparc.data import feature_cache, reader, safe_pickle, schema
+from mmsa_suparc.data.demo import Demo, feature_file
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMSA_SUPARC_CACHE", str(tmp_path / "cache"))
+
+
+def write(path: Path, content: dict) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol=4))
+    return path
+
+
+def odd_file() -> dict:
+    """Everything that a file may hold and the cache does not keep as it is."""
+    content = feature_file({"train": 12, "valid": 4, "test": 5})
+    for fields in content.values():
+        fields["audio"] = np.asfortranarray(fields["audio"].astype(np.float64))
+        fields["audio"][1, 2] = -np.inf
+        fields["vision"] = fields["vision"].astype(">f4")
+        fields["regression_labels"] = fields["regression_labels"].tolist()
+        fields["id"] = [f"好{name}" for name in fields["id"]]
+        fields["note"] = None
+        fields["counts"] = [1, np.int64(2)]
+    return content
+
+
+def test_what_comes_out_is_what_the_toolkit_would_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "odd.pkl", odd_file())
+    first = reader.read_to_train(path)
+    path_again = reader.read_to_train(path)
+    for content in (first, path_again):
+        for split, fields in odd_file().items():
+            for name in ("text", "audio", "vision"):
+                array = content[split][name]
+                assert isinstance(array, np.memmap)
+                assert array.dtype == np.float32
+                expected = fields[name].astype(np.float32)  # as MMDataset does
+                expected[expected == -np.inf] = 0
+                np.testing.assert_array_equal(array, expected)
+            np.testing.assert_array_equal(content[split]["text_bert"], fields["text_bert"])
+            np.testing.assert_array_equal(
+                content[split]["regression_labels"], fields["regression_labels"]
+            )
+            assert list(content[split]["id"]) == fields["id"]
+            assert content[split]["note"] is None
+            assert content[split]["counts"] == [1, 2]
+
+
+def test_a_second_start_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "file.pkl", odd_file())
+    reader.read_to_train(path)
+    monkeypatch.setattr(safe_pickle, "load", lambda path: pytest.fail("unpickled"))
+    content = reader.read(path)
+    assert schema.check(content, schema.Rules()) == []
+    # A file that has changed is another file.
+    write(path, feature_file({"train": 3, "valid": 2, "test": 2}))
+    with pytest.raises(pytest.fail.Exception):
+        reader.read(path)
+
+
+def test_the_check_reads_features_in_the_cache_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "file.pkl", feature_file({"train": 9, "valid": 4, "test": 5}))
+    content = reader.read_to_train(path)
+    asked: list[str] = []
+    real = schema._not_finite
+    monkeypatch.setattr(schema, "_not_finite", lambda n, a: asked.append(n) or real(n, a))
+    schema.check(content, schema.Rules())
+    assert not set(asked) & {"audio", "vision", "text"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_file_with_numbers_that_are_none_is_not_kept(value: float, tmp_path: Path) -> None:
+    content = feature_file({"train": 9, "valid": 4, "test": 5})
+    content["test"]["vision"][1, 0, 0] = value
+    path = write(tmp_path / "file.pkl", content)
+    assert not np.isfinite(reader.read_to_train(path)["test"]["vision"]).all()
+    assert feature_cache.entries() == []
+    assert list((tmp_path / "cache" / "features").iterdir()) == []
+
+
+def test_a_cut_entry_is_written_again_and_a_flipped_bit_is_found(
+    tmp_path: Path, mmsa: Callable
+) -> None:
+    path = write(tmp_path / "file.pkl", odd_file())
+    whole = reader.read_to_train(path)
+    array = Path(whole["train"]["audio"].filename)
+    assert mmsa("data", "cache", "--verify")[0] == 0
+    content = bytearray(array.read_bytes())
+    content[-5] ^= 1
+    array.write_bytes(content)
+    status, _, err = mmsa("data", "cache", "--verify")
+    assert status == 2
+    assert str(array) in err
+    array.write_bytes(content[:-100])
+    assert feature_cache.lookup(path) is None
+    again = reader.read_to_train(path)
+    expected = odd_file()["valid"]["vision"].astype(np.float32)
+    np.testing.assert_array_equal(again["valid"]["vision"], expected)
+    assert mmsa("data", "cache", "--verify")[0] == 0
+
+
+def test_listing_and_clearing(tmp_path: Path, mmsa: Callable) -> None:
+    path = write(tmp_path / "file.pkl", odd_file())
+    reader.read_to_train(path)
+    left = tmp_path / "cache" / "features" / ".new.killed"
+    left.mkdir()
+    (left / "train-1.npy").write_bytes(b"x" * 1000)
+    assert str(path) in mmsa("data", "cache", "--list")[1]
+    assert "freed" in mmsa("data", "cache", "--clear")[1]
+    assert list((tmp_path / "cache" / "features").iterdir()) == []
+    assert mmsa("data", "cache", "--list") == (0, "", "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser can write everywhere")
+def test_without_a_cache_the_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "cache" / "features").mkdir(parents=True)
+    (tmp_path / "cache" / "features").chmod(0o500)
+    path = write(tmp_path / "file.pkl", odd_file())
+    assert np.isfinite(reader.read_to_train(path)["train"]["audio"]).all()
+
+
+def test_a_full_disk_leaves_no_half_entry_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    path = write(tmp_path / "file.pkl", odd_file())
+    content = reader.read_to_train(path)
+    assert np.isfinite(content["train"]["audio"]).all()
+    assert "No space left on device; going on without a cache" in capsys.readouterr().err
+    assert list((tmp_path / "cache" / "features").iterdir()) == []
+
+
+def test_the_first_run_and_the_next_are_the_same_bit_for_bit(demo: Demo, mmsa: Callable) -> None:
+    """The first trains from the feature file itself, the second from the cache."""
+    for folder in ("first", "second"):
+        arguments = ("-m", "suparc", "-d", "demo", "-s", 1, "--epochs", 1, "--run-dir", folder)
+        status, _, err = mmsa(*arguments, "--text-encoder", demo.encoder)
+        assert (status, err) == (0, "")
+        assert len(feature_cache.entries()) == 1
+    weights = [Path(folder, "seed-1/model.safetensors") for folder in ("first", "second")]
+    assert len({hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}) == 1
+
+
+def test_batches_of_stored_half_precision_are_float32(registered: None, tmp_path: Path) -> None:
+    from mmsa_suparc.data.batches import Clips
+
+    half = torch.ones(3, 4, 2, dtype=torch.float16)
+    clips = Clips(
+        torch.ones(3, 3, 5).long(), half, half, torch.tensor([4, 2, 0]), torch.tensor([1, 1, 1]),
+        torch.zeros(3), torch.arange(3),
+    )  # fmt: skip
+    assert clips.take(torch.tensor([1])).audio.dtype == torch.float32

@@ -1,0 +1,75 @@
+"""Searching on validation: what is found serves, nothing is searched twice, test stays unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from mmsa_suparc.config import SupArcConfig, plugin_configs
+from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.errors import ConfigError, UserError
+from mmsa_suparc.host.tuning import read_ranges
+
+RANGES = {
+    "learning_rate_other": {"low": 1e-4, "high": 1e-2, "log": True},
+    "margin_on": {"choices": ["negatives", "none"]},
+    "audio_hidden": {"low": 4, "high": 8, "kind": "int"},
+}
+
+
+def test_it_searches_goes_on_and_writes_what_c_takes(
+    mmsa: Callable, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmsa_suparc.host.adapters import SupArcTrainer
+
+    monkeypatch.setattr(SupArcTrainer, "do_test", lambda *a, **k: pytest.fail("looked at test"))
+    Path("ranges.yaml").write_text(yaml.safe_dump(RANGES))
+    command = ("tune", "-m", "suparc", "-d", "demo", "--epochs", 1, "--out", "tuning",
+               "--ranges", "ranges.yaml", "--set", "dropout=0.2")  # fmt: skip
+    status, out, err = mmsa(*command, "--trials", 2)
+    assert (status, err) == (0, "")
+    assert "trial 2/2" in out
+    status, out, _ = mmsa(*command, "--trials", 3)
+    assert status == 0
+    assert "trial 3/3" in out
+    assert "trial 1/3" not in out
+    trials = pd.read_csv("tuning/trials.csv")
+    assert len(trials) == 3
+    best = yaml.safe_load(Path("tuning/best.yaml").read_text())
+    assert set(best) == {*RANGES, "dropout", "epochs"}
+    found = trials.loc[trials["value"].idxmin()]
+    assert best["learning_rate_other"] == pytest.approx(found["params_learning_rate_other"])
+    assert Path("tuning/importance.svg").stat().st_size > 1000
+    status, out, _ = mmsa("config", "show", "-m", "suparc", "-d", "demo", "-c", "tuning/best.yaml")
+    assert status == 0
+    assert "best.yaml" in out
+
+
+def test_mistakes_are_named(mmsa: Callable, demo: Demo) -> None:
+    Path("ranges.yaml").write_text("treshold: {low: 0, high: 1}")
+    base = ("tune", "-d", "demo", "--out", "tuning")
+    for arguments, message in (
+        (("--ranges", "ranges.yaml"), "unknown key 'treshold'; did you mean 'threshold'"),
+        (("--trials", 0), "--trials 0"),
+        (("-m", "lf_dnn"), "no ranges to search for model 'lf_dnn'"),
+    ):
+        status, _, err = mmsa(*base, *arguments)
+        assert (status, message in err) == (2, True), err
+    assert not Path("tuning").exists()
+    Path("ranges.yaml").write_text("margin: {low: 1, high: 0}")
+    with pytest.raises(ConfigError, match=r"margin = .* expected low < high"):
+        read_ranges("suparc", "ranges.yaml")
+    with pytest.raises(UserError, match="name a file with --ranges"):
+        read_ranges("tfn", None)
+
+
+def test_shipped_ranges_are_of_known_values_and_hold_the_defaults() -> None:
+    defaults = SupArcConfig()
+    for path in (plugin_configs() / "tune").glob("*.yaml"):
+        for name, each in read_ranges(path.stem, None).items():
+            value = getattr(defaults, name)
+            assert value in each.choices if each.choices else each.low <= value <= each.high

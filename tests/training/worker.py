@@ -1,0 +1,57 @@
+"""What each of several processes does in ``test_processes.py``; the main one writes the result."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import torch
+
+from mmsa_suparc.training import loop, processes
+from mmsa_suparc.training.runtime import Runtime
+from mmsa_suparc.training.step import TrainingStep
+from tests.helpers.small import FAST, make_clips, make_model
+
+
+def main(path: str) -> None:
+    device = torch.device("cpu")
+    runtime = Runtime.choose(device, "fp32")
+    clips, valid = make_clips("train"), make_clips("valid").take(torch.arange(53))
+    accelerator = runtime.accelerator()
+    found = {}
+    # 12 clips share out evenly, 7 do not, and of one there is nothing left for the others.
+    for size in (12, 7, 1):
+        model = make_model(dropout=0.0).train()
+        step = accelerator.prepare(TrainingStep(model, loop.make_objective(FAST)))
+        places = torch.arange(size)
+        total, terms = step(clips.take(processes.part_of(places)), size)
+        accelerator.backward(total * processes.count())
+        found[f"{size}.loss"] = total.detach()
+        found |= {f"{size}.loss_{name}": value.detach() for name, value in terms.items()}
+        found |= {
+            f"{size}.{name}": p.grad for name, p in model.named_parameters() if p.grad is not None
+        }
+    features: dict[str, torch.Tensor] = {}
+    found["prediction"] = loop.predict(model, valid, runtime, batch_size=10, features=features)
+    found["fusion"] = features["Feature_f"]
+    found["encoded"] = loop.encode_text(model, valid, runtime, batch_size=10).encoded_text
+    config = FAST.model_copy(update={"epochs": 2, "accumulation": 2, "batch_size": 15})
+    fitted = loop.fit(
+        make_model(dropout=0.0),
+        replace(clips.take(torch.arange(101)), names=()),
+        valid,
+        config,
+        runtime=runtime,
+        metrics=lambda prediction, scores: {"clips": float(len(prediction))},
+        seed=1,
+    )
+    found |= {f"fitted.{name}": tensor for name, tensor in fitted.best_weights.items()}
+    found["fitted"] = torch.tensor([row["valid_Loss"] for row in fitted.history])
+    found["any"] = torch.tensor(processes.any_of(processes.number() == processes.count() - 1))
+    found["main"] = torch.tensor(processes.from_main(processes.number()))
+    if processes.is_main():
+        torch.save(found, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
