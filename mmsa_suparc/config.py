@@ -53,8 +53,8 @@ class SupArcConfig(Settings):
         default=["text", "audio", "vision"], description="the others are masked always"
     )
     # Contrastive loss
-    contrastive: Literal["suparc", "rank_n_contrast"] = Field(
-        "suparc", description="rank_n_contrast is a rival to compare with"
+    contrastive: Literal["suparc", "rank_n_contrast", "hscl"] = Field(
+        "suparc", description="the others are rivals to compare with"
     )
     threshold: Rate = Field(0.5, description="largest score difference of a positive pair")
     margin: Rate = Field(0.1, description="radians per score unit")

@@ -32,7 +32,6 @@ def reading_once() -> Iterator[None]:
         yield
         return
     _shared = {}
-    _nobody_waits.clear()
     try:
         yield
     except BaseException:
@@ -42,6 +41,7 @@ def reading_once() -> Iterator[None]:
         _shared = None
         while _writers:
             _writers.pop().join()
+        _nobody_waits.clear()
 
 
 def once(key: Hashable, make: Callable[[], FeatureFile]) -> FeatureFile:

@@ -16,6 +16,7 @@ from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.batches import Clips, batch_places, places_by_length
 from mmsa_suparc.errors import ConfigError, DivergedError, StoppedError
 from mmsa_suparc.losses import ModalityTripletLoss, Objective, RankNContrastLoss, SupArcLoss
+from mmsa_suparc.losses.rank_n_contrast import Similarity
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.progress import progress
@@ -286,8 +287,9 @@ def make_objective(config: SupArcConfig) -> Objective:
         margin_scale=config.margin_scale,
         sampling=config.sampling,
     )
-    if config.contrastive == "rank_n_contrast":
-        contrastive = RankNContrastLoss(config.temperature)
+    if config.contrastive != "suparc":
+        similarity: Similarity = "cosine" if config.contrastive == "hscl" else "distance"
+        contrastive = RankNContrastLoss(config.temperature, similarity)
     return Objective(
         contrastive,
         ModalityTripletLoss(margin=config.triplet_margin),

@@ -86,6 +86,14 @@ def test_the_check_reads_features_in_the_cache_no_more(
     assert not set(asked) & {"audio", "vision", "text"}
 
 
+def test_after_a_failed_run_files_are_still_cached(tmp_path: Path) -> None:
+    path = write(tmp_path / "file.pkl", odd_file())
+    with pytest.raises(ZeroDivisionError), reader.reading_once():
+        raise ZeroDivisionError
+    reader.read_to_train(path)
+    assert len(feature_cache.entries()) == 1
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_file_with_numbers_that_are_none_is_not_kept(value: float, tmp_path: Path) -> None:
     content = feature_file({"train": 9, "valid": 4, "test": 5})

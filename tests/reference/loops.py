@@ -64,19 +64,27 @@ def triplet_loops(
     return sum(terms) / len(terms)
 
 
-def rank_n_contrast_loops(features: Tensor, scores: Tensor, *, temperature: float) -> Tensor:
+def rank_n_contrast_loops(
+    features: Tensor, scores: Tensor, *, temperature: float, similarity: str
+) -> Tensor:
     """Rank-N-Contrast by three loops."""
+
+    def likeness(i: int, j: int) -> Tensor:
+        if similarity == "cosine":
+            norms = features[i].norm() * features[j].norm()
+            return torch.exp(features[i] @ features[j] / norms / temperature)
+        return torch.exp(-(features[i] - features[j]).norm() / temperature)
+
     count = len(scores)
     total = features.new_zeros(())
     for i in range(count):
         for j in range(count):
             if j == i:
                 continue
-            here = torch.exp(-(features[i] - features[j]).norm() / temperature)
             others = [
-                torch.exp(-(features[i] - features[k]).norm() / temperature)
+                likeness(i, k)
                 for k in range(count)
                 if k != i and abs(scores[i] - scores[k]) >= abs(scores[i] - scores[j])
             ]
-            total = total - torch.log(here / sum(others))
+            total = total - torch.log(likeness(i, j) / sum(others))
     return total / (count * (count - 1))
