@@ -25,16 +25,20 @@ def section(results: Results, dataset: str) -> Section | None:
         return None
     labels = results.labels(dataset)
     judge = results.plan.reference if results.plan.reference in probed else next(iter(probed))
-    alone = np.stack([probed[judge][m[0]] for m in MODALITIES])  # (3, N)
+    alone = annotated(results, dataset)  # (3, N)
+    source = "annotated scores of the modalities"
+    if alone is None:
+        alone = np.stack([probed[judge][m[0]] for m in MODALITIES])
+        source = f"predictions from one modality alone (by '{judge}', the other two masked)"
     spread = alone.max(axis=0) - alone.min(axis=0)
     contradicts = spread >= np.quantile(spread, 0.75)
     table = Table(
         f"{dataset}-conflict", f"Contradicting clips and contributions on {dataset}",
         ["variant", "MAE, contradicting", "MAE, others", *(f"share of {m}" for m in MODALITIES)],
         notes=[
-            f"Contradicting: the quarter of the clips whose predictions from one modality alone "
-            f"(by '{judge}', the other two masked) lie furthest apart. Share: mean absolute change "
-            "of the prediction when the modality is masked, the three adding up to 1.",
+            f"Contradicting: the quarter of the clips whose {source} lie furthest apart. Share: "
+            "mean absolute change of the prediction when the modality is masked, the three adding "
+            "up to 1.",
         ],
     )  # fmt: skip
     figure, plots = axes(2)
@@ -69,6 +73,18 @@ def section(results: Results, dataset: str) -> Section | None:
         [table],
         {f"{dataset}-conflict": figure},
     )
+
+
+def annotated(results: Results, dataset: str) -> np.ndarray | None:
+    """(3, N) scores of the test clips by modality, where the data set has them (CH-SIMS)."""
+    for result in results.cells:
+        table = result.read("labels.csv") if result.cell.dataset == dataset else None
+        if table is not None:
+            columns = [f"label_{name}" for name in MODALITIES]
+            if not set(columns) <= set(table.columns):
+                return None
+            return table.loc[table["split"] == "test", columns].to_numpy().T
+    return None
 
 
 def _by_subset(results: Results, dataset: str, variant: str) -> dict[str, np.ndarray]:

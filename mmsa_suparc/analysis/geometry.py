@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import stats
 
@@ -9,8 +11,15 @@ from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import Entry, Table, number
 
-#: Pictures of so many variants: the reference and those after it.
-MOST_SHOWN = 3
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Pictures of so many variants: the reference and the one after it.
+MOST_SHOWN = 2
+#: Warnings: effective rank below, Spearman above, share of the training mean's MAE above.
+COLLAPSED, ORDERED, POOR = 1.5, 0.5, 0.8
+#: Of t-SNE's start.
+SEED = 0
 
 
 def section(results: Results, dataset: str) -> Section | None:
@@ -38,10 +47,10 @@ def section(results: Results, dataset: str) -> Section | None:
         "space itself, coloured by score.",
         [table],
     )
-    few = list(shown)[:MOST_SHOWN]
-    figure, plots = axes(1 + len(few))
+    labels = results.labels(dataset)
+    figure, (curve,) = axes()
     for variant, cell in shown.items():
-        features, labels = vectors(cell), cell.predictions("test")["label"].to_numpy()
+        features = vectors(cell)
         assert features is not None
         angles, differences = pairs(features, labels)
         spearman = float(stats.spearmanr(angles, differences).statistic)
@@ -54,30 +63,54 @@ def section(results: Results, dataset: str) -> Section | None:
                 number(alignment(features, labels)), number(share),
             ]
         )  # fmt: skip
-        if ranked < 1.5:
-            found.warnings.append(
-                f"{dataset}, {variant}: the fusion vectors have collapsed to about one direction "
-                f"(effective rank {ranked:.1f}); look at margin and temperature"
-            )
-        if variant in few:
-            edges = np.quantile(differences, np.linspace(0, 1, 11))
-            places = np.clip(np.searchsorted(edges, differences, side="right") - 1, 0, 9)
-            means = [angles[places == p].mean() for p in range(10) if (places == p).any()]
-            centers = [differences[places == p].mean() for p in range(10) if (places == p).any()]
-            plots[0].plot(centers, means, marker=".", label=variant)
-    plots[0].set_xlabel("score difference Δ (score units)")
-    plots[0].set_ylabel("mean angle (radians)")
-    plots[0].legend(fontsize=7, frameon=False)
-    for plot, variant in zip(plots[1:], few, strict=True):
-        kept = vectors(shown[variant])
-        assert kept is not None
-        flat, colors = principal(kept), shown[variant].predictions("test")["label"]
-        points = plot.scatter(flat[:, 0], flat[:, 1], c=colors, cmap="coolwarm", s=8)
-        plot.set_title(variant, fontsize=8)
-        plot.set_xlabel("first principal component")
-    figure.colorbar(points, ax=plots[-1], label="score")
+        found.warnings += _warnings(results, dataset, variant, ranked, spearman)
+        if variant in list(shown)[:MOST_SHOWN]:
+            curve.plot(*binned(differences, angles), marker=".", label=variant)
+    curve.set_xlabel("score difference Δ (score units)")
+    curve.set_ylabel("mean angle (radians)")
+    curve.legend(fontsize=7, frameon=False)
     found.figures[f"{dataset}-geometry"] = figure
+    found.figures[f"{dataset}-projection"] = _projections(shown, labels)
     return found
+
+
+def _projections(shown: dict[str, CellResult], labels: np.ndarray) -> Figure:
+    """PCA and t-SNE of a few variants, coloured by score."""
+    few = list(shown)[:MOST_SHOWN]
+    figure, plots = axes(2 * len(few), width=3.6)
+    for place, variant in enumerate(few):
+        features = vectors(shown[variant])
+        assert features is not None
+        for plot, flat, name in (
+            (plots[2 * place], principal(features), "PCA"),
+            (plots[2 * place + 1], neighbours(features), "t-SNE"),
+        ):
+            points = plot.scatter(*flat.T, c=labels, cmap="coolwarm", s=8)
+            plot.set_title(f"{variant}, {name}", fontsize=8)
+            plot.set_xticks([])
+            plot.set_yticks([])
+    figure.colorbar(points, ax=plots[-1], label="score")
+    return figure
+
+
+def _warnings(
+    results: Results, dataset: str, variant: str, ranked: float, spearman: float
+) -> list[str]:
+    """Collapsed vectors; and good ones of which the prediction makes too little."""
+    if ranked < COLLAPSED:
+        return [
+            f"{dataset}, {variant}: the fusion vectors have collapsed to about one direction "
+            f"(effective rank {ranked:.1f}); look at margin and temperature"
+        ]
+    error = float(np.mean(results.values(dataset, variant, "MAE")))
+    control = results.control(dataset).get("MAE", np.inf)
+    if spearman > ORDERED and error > POOR * control:
+        return [
+            f"{dataset}, {variant}: the fusion vectors are ordered as the scores are (Spearman "
+            f"{spearman:.2f}), but the MAE {error:.3f} is near that of the training mean "
+            f"({control:.3f}); look at the prediction network and the learning rates"
+        ]
+    return []
 
 
 def vectors(cell: CellResult) -> np.ndarray | None:
@@ -126,8 +159,26 @@ def alignment(features: np.ndarray, labels: np.ndarray, *, near: float = 0.5) ->
     return float((2 - 2 * (z @ z.T)[rows, columns])[is_near].mean())
 
 
+def binned(x: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[list[float], list[float]]:
+    """Mean x and mean y in bins of x that hold about as many points each."""
+    edges = np.quantile(x, np.linspace(0, 1, bins + 1))
+    places = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
+    filled = [places == place for place in range(bins) if (places == place).any()]
+    return [float(x[here].mean()) for here in filled], [float(y[here].mean()) for here in filled]
+
+
 def principal(features: np.ndarray) -> np.ndarray:
     """(N, 2) first principal components."""
     centered = features - features.mean(axis=0)
     _, _, axes_ = np.linalg.svd(centered, full_matrices=False)
     return centered @ axes_[:2].T
+
+
+def neighbours(features: np.ndarray) -> np.ndarray:
+    """(N, 2) t-SNE of the vectors by the angle between them (van der Maaten & Hinton, 2008)."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, max(1.0, (len(features) - 1) / 3))
+    model = TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=SEED)
+    flat: np.ndarray = model.fit_transform(unit(features))
+    return flat

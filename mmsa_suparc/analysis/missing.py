@@ -32,6 +32,8 @@ def section(results: Results, dataset: str) -> Section | None:
     subsets = errors[errors["protocol"] == "P1"]
     if not subsets.empty:
         found.tables.append(_subset_table(results, dataset, subsets))
+    if (order := _order_table(results, dataset)) is not None:
+        found.tables.append(order)
     curves = [p for p in PROTOCOLS if (errors["protocol"] == p).any()]
     if curves:
         figure, plots = axes(len(curves))
@@ -94,6 +96,32 @@ def _subset_table(results: Results, dataset: str, subsets: pd.DataFrame) -> Tabl
     columns = list(range(1, len(table.head)))
     rank(table, columns, ["MAE"] * len(columns))
     return table
+
+
+def _order_table(results: Results, dataset: str) -> Table | None:
+    """How often the modality triplet's order holds, by nested pair; None without that probe."""
+    shares = {
+        variant: pd.concat(tables).groupby(["one", "two"], sort=False)["share"].mean()
+        for variant in results.plan.variants
+        if (tables := [
+            table for cell in results.of(dataset, variant)
+            if (table := cell.read("geometry.csv")) is not None and len(table)
+        ])
+    }  # fmt: skip
+    if not shares:
+        return None
+    names = list(next(iter(shares.values())).index)
+    return Table(
+        f"{dataset}-triplet", f"Triplet order by modality combination on {dataset}",
+        ["variant", *(f"{one} before {two}" for one, two in names)],
+        rows=[
+            [Entry(variant), *(number(float(share[pair])) for pair in names)]
+            for variant, share in shares.items()
+        ],
+        notes=["Share of test clips whose complete fusion vector is closer (cosine) to the one "
+               "that keeps the first modalities than to the one that keeps the second. Mean over "
+               "seeds."],
+    )  # fmt: skip
 
 
 def _area_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.results import Results
-from mmsa_suparc.bench.tables import compare, difference_table, main_table
+from mmsa_suparc.bench.tables import compare, difference_table, main_table, reported_table
 
 
 def section(results: Results, dataset: str) -> Section:
@@ -17,10 +17,17 @@ def section(results: Results, dataset: str) -> Section:
         "validation split; the test split is measured once, after training.",
         [main_table(results, dataset)],
     )
+    if results.with_reported and (reported := reported_table(results, dataset)):
+        found.tables.append(reported)
     differences = compare(results, dataset)
     if not differences:
         return found
     found.tables.append(difference_table(results, dataset))
+    validation = main_table(results, dataset, "valid")
+    validation.notes.append(
+        "The split that chose each training's epoch, and the one to choose settings by."
+    )
+    found.tables += [validation, difference_table(results, dataset, "valid")]
     figure, (left, right) = axes(2, height=0.32 * len(plan.variants) + 1.6)
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
     for place, variant in enumerate(reversed(names)):

@@ -51,15 +51,19 @@ class Results:
 
     plan: Plan
     cells: tuple[CellResult, ...]
+    #: Whether to show what is reported elsewhere beside what was measured.
+    with_reported: bool = False
 
     @classmethod
-    def collect(cls, plan: Plan, folders: Sequence[Path]) -> Results:
+    def collect(
+        cls, plan: Plan, folders: Sequence[Path], *, with_reported: bool = False
+    ) -> Results:
         """Read the cells' folders, in the order of the plan's cells."""
         found = []
         for cell, folder in zip(plan.cells, folders, strict=True):
             records = store.read(folder / "records.jsonl")
             found.append(CellResult(cell, folder, records[0] if records else None, failure(folder)))
-        return cls(plan, tuple(found))
+        return cls(plan, tuple(found), with_reported)
 
     def of(self, dataset: str, variant: str) -> list[CellResult]:
         """The finished cells of a variant, by seed."""
@@ -67,6 +71,15 @@ class Results:
             result for result in self.cells
             if (result.cell.dataset, result.cell.variant) == (dataset, variant) and result.record
         ]  # fmt: skip
+
+    def variants_of(self, dataset: str, model: str) -> list[str]:
+        """The variants of a model that have a finished cell, in the order of the plan."""
+        return list(
+            dict.fromkeys(
+                result.cell.variant for result in self.cells
+                if (result.cell.dataset, result.cell.model) == (dataset, model) and result.record
+            )
+        )  # fmt: skip
 
     def tidy(self) -> pd.DataFrame:
         """A row a cell, split and metric; a cell without a result has one row."""
@@ -121,10 +134,10 @@ class Results:
                     return float(table.loc[table["split"] == "train", "label"].mean())
         return None
 
-    def control(self, dataset: str) -> dict[str, float]:
+    def control(self, dataset: str, split: str = "test") -> dict[str, float]:
         """The metrics of predicting the training mean for every clip."""
         mean = self.training_mean(dataset)
-        labels = self.labels(dataset)
+        labels = self.labels(dataset, split)
         if mean is None or not len(labels):
             return {}
         return measure(dataset, np.full(len(labels), mean), labels)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.results import TRAINING_MEAN, Results, mae
+from mmsa_suparc.config import plugin_configs, read_file
 from mmsa_suparc.names import METRICS
 
 
@@ -35,16 +36,21 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def main_table(results: Results, dataset: str) -> Table:
-    """Test metrics, mean ± standard deviation over seeds, a row a variant, and the controls."""
+#: How a split's tables are called.
+SPLIT_WORDS = {"test": ("results", "Test"), "valid": ("validation", "Validation")}
+
+
+def main_table(results: Results, dataset: str, split: str = "test") -> Table:
+    """A split's metrics, mean ± standard deviation over seeds, by variant, and the controls."""
     plan = results.plan
     metrics = results.metric_names(dataset)
     arrows = {m: "↓" if METRICS[m].better == "lower" else "↑" for m in metrics}
+    name, word = SPLIT_WORDS[split]
     table = Table(
-        f"{dataset}-results", f"Test results on {dataset}",
+        f"{dataset}-{name}", f"{word} results on {dataset}",
         ["variant", "seeds", *(f"{m} {arrows[m]}" for m in metrics)],
     )  # fmt: skip
-    differences = compare(results, dataset)
+    differences = compare(results, dataset, split)
     for variant in plan.variants:
         asked = [c for c in plan.cells if (c.dataset, c.variant) == (dataset, variant)]
         if not asked:
@@ -53,13 +59,13 @@ def main_table(results: Results, dataset: str) -> Table:
         seeds = f"{done}" if done == len(asked) else f"{done}/{len(asked)}"
         row = [Entry(variant), Entry(seeds, done)]
         for metric in metrics:
-            row.append(summary(results.values(dataset, variant, metric)))
+            row.append(summary(results.values(dataset, variant, metric, split)))
             if metric == "MAE" and variant in differences:
                 _, adjusted = differences[variant]
                 row[-1].mark = statistics.mark(adjusted, done)
         table.rows.append(row)
     rank(table, [2 + place for place in range(len(metrics))], metrics)
-    control = results.control(dataset)
+    control = results.control(dataset, split)
     if control:
         entries = [number(control.get(metric, math.nan)) for metric in metrics]
         table.rows.append([Entry(TRAINING_MEAN), Entry("–"), *entries])
@@ -81,14 +87,16 @@ def main_table(results: Results, dataset: str) -> Table:
     return table
 
 
-def compare(results: Results, dataset: str) -> dict[str, tuple[statistics.Difference, float]]:
+def compare(
+    results: Results, dataset: str, split: str = "test"
+) -> dict[str, tuple[statistics.Difference, float]]:
     """Every variant's MAE against the reference's, and its p after Holm."""
     plan = results.plan
-    labels = results.labels(dataset)
-    reference = results.predictions(dataset, plan.reference)
+    labels = results.labels(dataset, split)
+    reference = results.predictions(dataset, plan.reference, split)
     found = {}
     for variant in plan.variants:
-        ours = results.predictions(dataset, variant)
+        ours = results.predictions(dataset, variant, split)
         if variant == plan.reference or not len(ours) or not len(reference):
             continue
         found[variant] = statistics.paired_difference(ours, reference, labels, mae)
@@ -96,11 +104,13 @@ def compare(results: Results, dataset: str) -> dict[str, tuple[statistics.Differ
     return dict(zip(found, zip(found.values(), adjusted, strict=True), strict=True))
 
 
-def difference_table(results: Results, dataset: str) -> Table:
+def difference_table(results: Results, dataset: str, split: str = "test") -> Table:
     """MAE of each variant less the reference's, with intervals and tests."""
     reference = results.plan.reference
+    name, word = SPLIT_WORDS[split]
     table = Table(
-        f"{dataset}-differences", f"MAE less that of '{reference}' on {dataset}",
+        f"{dataset}-differences" if split == "test" else f"{dataset}-{name}-differences",
+        f"{word} MAE less that of '{reference}' on {dataset}",
         ["variant", "difference", "95% interval", "p", "p (Holm)", "effect", "p over seeds"],
         notes=[
             "Predictions averaged over seeds, the same clips drawn for both (paired bootstrap, "
@@ -109,7 +119,7 @@ def difference_table(results: Results, dataset: str) -> Table:
             f"sign-flip test, from {statistics.SEEDS_FOR_A_TEST} common seeds on.",
         ],
     )  # fmt: skip
-    for variant, (d, adjusted) in compare(results, dataset).items():
+    for variant, (d, adjusted) in compare(results, dataset, split).items():
         table.rows.append(
             [
                 Entry(variant),
@@ -121,6 +131,32 @@ def difference_table(results: Results, dataset: str) -> Table:
                 Entry("–") if d.p_seeds is None else probability(d.p_seeds),
             ]
         )
+    return table
+
+
+def reported_table(results: Results, dataset: str) -> Table | None:
+    """What the toolkit's authors report, beside what was measured; None for other data sets."""
+    content = read_file(plugin_configs() / "reported" / "toolkit.yaml")
+    models: dict[str, dict[str, Any]] = content["datasets"].get(dataset, {})
+    if not models:
+        return None
+    metrics = [name for name in next(iter(models.values())) if name in METRICS]
+    table = Table(
+        f"{dataset}-reported", f"Reported elsewhere for {dataset}, beside what was measured here",
+        ["model", "measured", "data", *metrics],
+        notes=[
+            f"Rows 'elsewhere' were not measured here: {content['source']}. Their data, encoder "
+            "and seeds are not those of the rows 'here', so the two are no comparison of models."
+        ],
+    )  # fmt: skip
+    for model in (*models, "suparc"):
+        if model in models:
+            values = models[model]
+            reported = [number(values[metric] / 100) for metric in metrics]
+            table.rows.append([Entry(model), Entry("elsewhere"), Entry(values["data"]), *reported])
+        for variant in results.variants_of(dataset, model):
+            here = [summary(results.values(dataset, variant, metric)) for metric in metrics]
+            table.rows.append([Entry(variant), Entry("here"), Entry(""), *here])
     return table
 
 
@@ -207,6 +243,7 @@ def as_json(results: Results) -> dict[str, Any]:
     content: dict[str, Any] = {"title": results.plan.title, "reference": results.plan.reference}
     for dataset in results.plan.datasets:
         differences = compare(results, dataset)
+        on_validation = compare(results, dataset, "valid")
         rows: dict[str, Any] = {}
         for variant in results.plan.variants:
             found = results.of(dataset, variant)
@@ -223,6 +260,10 @@ def as_json(results: Results) -> dict[str, Any]:
             if variant in differences:
                 difference, adjusted = differences[variant]
                 rows[variant]["difference"] = {**_plain(vars(difference)), "p_holm": adjusted}
+                difference, adjusted = on_validation[variant]
+                rows[variant]["valid_difference"] = {
+                    **_plain(vars(difference)), "p_holm": adjusted
+                }  # fmt: skip
         content.setdefault("datasets", {})[dataset] = {
             "variants": rows,
             "controls": {TRAINING_MEAN: _plain(results.control(dataset))},

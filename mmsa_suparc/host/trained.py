@@ -22,6 +22,7 @@ from mmsa_suparc.errors import UserError
 from mmsa_suparc.host import configs, registry
 from mmsa_suparc.host.seeds import build
 from mmsa_suparc.host.watch import Watch
+from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.training.state import sha256
 
 
@@ -68,16 +69,26 @@ class Trained:
         return DataLoader(data, batch_size=self.loaders[split].batch_size, shuffle=False)
 
     def scores(self) -> pd.DataFrame:
-        """split, id, label of every clip, training ones included."""
+        """split, id, label of every clip, training ones included; ``label_text``, ``label_audio``
+        and ``label_vision`` too where the data set annotates each modality."""
+
+        def column(labels: Any) -> np.ndarray:
+            return np.asarray(labels, dtype=float).reshape(-1)
+
         return pd.concat(
             pd.DataFrame(
                 {
                     "split": split,
-                    "id": [str(name) for name in loader.dataset.ids],
-                    "label": np.asarray(loader.dataset.labels["M"], dtype=float).reshape(-1),
+                    "id": [str(name) for name in data.ids],
+                    "label": column(data.labels["M"]),
+                    **{
+                        f"label_{name}": column(data.labels[name[0].upper()])
+                        for name in MODALITIES
+                        if name[0].upper() in data.labels
+                    },
                 }
             )
-            for split, loader in self.loaders.items()
+            for split, data in ((split, loader.dataset) for split, loader in self.loaders.items())
         )
 
 

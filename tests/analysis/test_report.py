@@ -47,8 +47,10 @@ def test_every_section_has_its_table_and_picture(report: Path) -> None:
     figures = sorted(path.stem for path in (report.parent / "figures").glob("*.svg"))
     assert figures == sorted(
         f"demo-{name}" for name in
-        ("results", "thresholds", "missing", "intensity", "geometry", "conflict")
+        ("results", "thresholds", "missing", "intensity", "geometry", "projection", "conflict")
     )  # fmt: skip
+    tables = {path.stem for path in (report.parent / "tables").glob("*.md")}
+    assert {"demo-validation", "demo-validation-differences", "demo-triplet"} <= tables
     assert text.count("<svg") == len(figures)
     assert "A &lt;b&gt;title&lt;/b&gt; &amp; more" in text
     assert "1 seed(s)" in text  # a warning: too few to know their spread
@@ -110,6 +112,6 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
     assert found["up"] == sorted(found["up"])
     assert found["down"] == sorted(found["down"], reverse=True)
     assert len(found["up"]) >= 4
-    assert len(found["pictures"]) == 6
+    assert len(found["pictures"]) == 7
     assert min(found["pictures"]) > 100
     assert found["requests"] == 0

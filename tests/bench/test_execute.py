@@ -95,6 +95,14 @@ def test_a_failed_cell_is_reported_and_stops_nobody(
     assert re.findall(r"(?:src|href)=[\"'](?!#|cells/)[^\"']*", report) == []
 
 
+def test_a_plan_has_a_time_before_anything_was_timed(mmsa: Callable, demo: Demo) -> None:
+    status, out, _ = mmsa("bench", "quick", "--out", "out", "--dry-run")
+    assert status == 0
+    assert "(a guess)" in out
+    assert re.search(r"18 trainings, 18 to do, about [1-9]\d* minutes", out)
+    assert not Path("out").exists()
+
+
 def test_mistakes_are_named_before_anything_is_written(mmsa: Callable, demo: Demo) -> None:
     wrong = bench_file(variants={"ours": {"model": "suparc", "set": {"treshold": 1}}}, reference="")
     status, _, err = mmsa("bench", wrong, "--out", "out")
