@@ -13,6 +13,8 @@ PACKAGE = Path(mmsa_suparc.__file__).parent
 #: From the top of the sentence to its end: a part may import those after it, not before.
 ORDER = (
     "cli",
+    "app",
+    "predict",
     "analysis",
     "host",
     "bench",

@@ -25,6 +25,9 @@ def handle(options: argparse.Namespace) -> int:
     for column in ("data set", "scores", "found", "feature file"):
         table.add_column(column, overflow="fold")
     for name in configs.dataset_names():
+        if name == "custom":
+            table.add_row(name, "--score-range", "–", "your own: --features FILE")
+            continue
         config = configs.load("suparc", name, data_root=options.data_root)
         low, high = SCORE_RANGES.get(name, (float("nan"), float("nan")))
         found = "yes" if config.feature_path.is_file() else "no"

@@ -47,6 +47,8 @@ def handle(options: argparse.Namespace) -> int:
     table.add_row("precision (auto)", Runtime.choose(device).precision)
     table.add_row("cache folder", str(cache_folder()))
     for name in configs.dataset_names():
+        if name == "custom":
+            continue  # the user names its file
         config = configs.load("suparc", name, data_root=options.data_root)
         found = "found" if config.feature_path.is_file() else "not found"
         table.add_row(f"data set {name}", f"{found}: {config.feature_path}")

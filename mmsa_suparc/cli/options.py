@@ -46,6 +46,68 @@ def add_allowances(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_custom(parser: argparse.ArgumentParser) -> None:
+    """``--features --metrics --data-name --score-range``: a data set of one's own."""
+    parser.add_argument(
+        "--features", default=None, metavar="FILE",
+        help="the feature file, instead of the data set's own; with -d custom, one's own "
+        "(see: mmsa extract)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics", choices=("mosi", "sims"), default=None,
+        help="with -d custom: whose metrics; default mosi",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data-name", default=None, metavar="NAME", help="with -d custom: what to call the data"
+    )
+    add_score_range(parser)
+
+
+def add_score_range(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--score-range", nargs=2, type=float, default=None, metavar=("LOW", "HIGH"),
+        help="lowest and highest score of data of one's own; default -3 3",
+    )  # fmt: skip
+
+
+def score_range(options: argparse.Namespace) -> tuple[float, float]:
+    """``--score-range``, checked."""
+    from mmsa_suparc.errors import UserError
+
+    low, high = options.score_range or (-3.0, 3.0)
+    if not low < high:
+        raise UserError(f"--score-range {low:g} {high:g}: expected the lower number first")
+    return low, high
+
+
+def add_extraction(parser: argparse.ArgumentParser, *, recipe: bool = True) -> None:
+    """``--recipe --fet-python --max-seconds``: features from videos."""
+    if recipe:
+        parser.add_argument(
+            "--recipe", default="default", metavar="NAME|FILE",
+            help="what to extract: plugin_configs/fet; default 'default', openSMILE and mediapipe",
+        )  # fmt: skip
+    parser.add_argument(
+        "--fet-python", default=None, metavar="FILE",
+        help="the Python of the environment that has MMSA-FET (or set MMSA_FET_PYTHON); "
+        "default this one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-seconds", type=float, default=60.0, metavar="N",
+        help="longest clip; default 60",
+    )  # fmt: skip
+
+
+def extraction_limits(options: argparse.Namespace) -> Any:
+    """What one clip may cost."""
+    from mmsa_suparc.data.media import Limits
+    from mmsa_suparc.errors import UserError
+
+    if not 0 < options.max_seconds <= 600:
+        raise UserError(f"--max-seconds {options.max_seconds:g}: expected a number up to 600")
+    return Limits(seconds=options.max_seconds, wait=max(25.0, options.max_seconds / 2))
+
+
 def given(options: argparse.Namespace) -> list[Any]:
     """The layers of values that these options give above a file: ``--set``, then flags."""
     from mmsa_suparc.config import Layer, assignments
@@ -55,7 +117,29 @@ def given(options: argparse.Namespace) -> list[Any]:
         flags["pretrained"] = options.text_encoder
     if getattr(options, "epochs", None) is not None:
         flags["epochs"] = options.epochs
+    flags.update(_of_own_data(options))
     return [assignments(options.assignments), Layer("command line", flags)]
+
+
+def _of_own_data(options: argparse.Namespace) -> dict[str, Any]:
+    """The values that :func:`add_custom`'s options give."""
+    from pathlib import Path
+
+    from mmsa_suparc.errors import UserError
+
+    flags: dict[str, Any] = {}
+    if getattr(options, "features", None) is not None:
+        flags["featurePath"] = str(Path(options.features).expanduser().resolve())
+    for name, key in (("metrics", "metrics"), ("data_name", "data_name")):
+        if getattr(options, name, None) is not None:
+            flags[key] = getattr(options, name)
+    if getattr(options, "score_range", None) is not None:
+        flags["score_range"] = list(score_range(options))
+    only = set(flags) - {"featurePath"}
+    if only and options.dataset != "custom":
+        flag = "--" + min(only).replace("_", "-")
+        raise UserError(f"{flag} is for data of one's own: -d custom --features FILE")
+    return flags
 
 
 def load_config(options: argparse.Namespace) -> Any:

@@ -11,6 +11,8 @@ Other verbs (mmsa VERB --help):
   datasets   data sets, and whether their feature files are found
   config     the merged configuration and where each value comes from
   data       check a feature file, or make one
+  extract    turn videos into a feature file
+  predict    score videos or features with a trained model
   doctor     versions, devices, paths found, and the repairs in force
 
 Exit status: 0 done, 2 bad input or configuration, 3 training diverged,
@@ -29,6 +31,7 @@ from typing import Any
 
 from mmsa_suparc.cli.options import (
     add_allowances,
+    add_custom,
     add_model_and_data,
     load_config,
     quiet_libraries,
@@ -40,6 +43,7 @@ TOOLKIT_SEEDS = (1111, 1112, 1113, 1114, 1115)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
+    add_custom(parser)
     parser.add_argument(
         "-s", "--seeds", action="append", type=int, default=[], metavar="N",
         help="random seed; repeatable; default 1111 to 1115 (demo: 1111)",

@@ -24,7 +24,11 @@ from mmsa_suparc.host import registry, toolkit
 from mmsa_suparc.names import METRICS
 
 #: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
-OWN_DATASETS = {"demo": "mosi"}
+OWN_DATASETS = {"demo": "mosi", "custom": "mosi"}
+#: What the user says of a data set of his own.
+CUSTOM: dict[str, Any] = {
+    "featurePath": "", "score_range": [-3.0, 3.0], "metrics": "mosi", "data_name": "custom",
+}  # fmt: skip
 
 #: What every model's ``args`` must hold for the toolkit's loader and runner.
 LOADER_DEFAULTS: dict[str, Any] = {
@@ -58,7 +62,13 @@ class ModelConfig:
 
     @property
     def feature_path(self) -> Path:
-        """The feature file: as configured, below the data root where it is relative."""
+        """The feature file: as configured, below the data root where it is relative.
+
+        Raises:
+            UserError: data of one's own, and no file was named.
+        """
+        if not self.values["featurePath"]:
+            raise UserError(f"-d {self.dataset}: name the feature file with --features FILE")
         return Path(self.data_root).expanduser() / str(self.values["featurePath"])
 
 
@@ -159,6 +169,8 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
         data = toolkit_config["datasetCommonParams"][base]
         yield Layer(f"toolkit: datasetCommonParams.{base}", dict(data["unaligned"]))
         yield from sections(entry.config, entry.source, model=model, dataset=dataset)
+    if dataset == "custom":
+        yield Layer("data of one's own", CUSTOM)
     if dataset == "demo":
         demo = make_demo()
         yield Layer(

@@ -76,7 +76,8 @@ def fill(dataset: Any, args: Any, mode: str) -> None:
             for letter in "TAV"
             if args[f"feature_{letter}"]
         }
-    dataset.text = other.get("T", content)["text_bert"]
+    words = other.get("T", content)
+    dataset.text = without_blank(words["text_bert"], words["raw_text"])
     dataset.audio = other.get("A", content)["audio"]
     dataset.vision = other.get("V", content)["vision"]
     args["feature_dims"][1] = dataset.audio.shape[2]
@@ -90,6 +91,16 @@ def fill(dataset: Any, args: Any, mode: str) -> None:
     if not args["need_data_aligned"]:
         dataset.audio_lengths = other.get("A", content)["audio_lengths"]
         dataset.vision_lengths = other.get("V", content)["vision_lengths"]
+
+
+def without_blank(tokens: Any, texts: Any) -> Any:
+    """Tokens (N, 3, L) that mark a clip without words as one whose text is missing."""
+    blank = np.array([not str(text).strip() for text in texts], dtype=bool)
+    if not blank.any():
+        return tokens
+    tokens = np.array(tokens)
+    tokens[blank, 1] = 0
+    return tokens
 
 
 def take_from_data(args: Any, dataset: Any) -> None:

@@ -26,11 +26,11 @@ from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import DiskError, UserError
-from mmsa_suparc.host import catalogue, registry, seam, toolkit, tracking
+from mmsa_suparc.host import catalogue, registry, seam, serving, toolkit, tracking
 from mmsa_suparc.host.configs import ModelConfig, args_for, treated_as
 from mmsa_suparc.host.seeds import find_feature_file, train_seed
 from mmsa_suparc.host.tables import append_rows
-from mmsa_suparc.names import SCORE_RANGES, SPLITS
+from mmsa_suparc.names import SPLITS
 from mmsa_suparc.training import processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.state import StateFolder, sha256
@@ -80,8 +80,9 @@ def check(request: Request) -> None:
     _encoder(config)
     for flag, name in request.feature_files.items():
         content = _with_modality(content, reader.read(name), flag[-1])
+    known = serving.known_range(config.dataset, config.values)
     rules = schema.Rules(
-        score_range=None if request.allow_label_range else SCORE_RANGES.get(config.dataset),
+        score_range=None if request.allow_label_range else known,
         lengths=not config.values["need_data_aligned"],
         unimodal="sims" in treated_as(config.dataset),
         allow_leak=request.allow_leak,
@@ -288,6 +289,11 @@ def _run_seed(
             args, seed=seed, num_workers=request.num_workers, on_epoch=record, prepare=prepare
         )
 
+    if config.model == "suparc":
+        serving.write(
+            request.run_dir, args, content=reader.read(config.feature_path),
+            scores=serving.known_range(config.dataset, config.values),
+        )  # fmt: skip
     weights = folder / "model.safetensors"
     save_weights(weights, result.weights)
     sidecar = {

@@ -33,6 +33,8 @@ _MISSING = object()
 _applied: contextlib.ExitStack | None = None
 #: The text encoder of the run in progress, for models that hard-code another.
 current_encoder: ContextVar[str | None] = ContextVar("current_encoder", default=None)
+#: Whose metrics data of one's own are scored by, while a trainer is made.
+scored_as: ContextVar[str | None] = ContextVar("scored_as", default=None)
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ def _metrics(undo: contextlib.ExitStack) -> None:
     theirs = original(top, "getMetics")
 
     def get_metrics(self: Any, name: str) -> Callable[[Any, Any], dict[str, float]]:
-        name = configs.treated_as(name.lower())
+        name = scored_as.get() or configs.treated_as(name.lower())
         measure = ours.get(name)
         if measure is None:
             metrics: Callable[[Any, Any], dict[str, float]] = theirs(self, name)

@@ -102,12 +102,14 @@ def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any]
     """The toolkit's loaders by split, model on its device, and trainer, from a seed."""
     toolkit.module("utils").setup_seed(seed)
     encoder = seam.current_encoder.set(args["pretrained"])
+    metrics = seam.scored_as.set(args.get("metrics"))
     try:
         loaders = toolkit.module("run").MMDataLoader(args, num_workers)
         model = toolkit.module("models").AMIO(args).to(args["device"])
         trainer = toolkit.module("trains").ATIO().getTrain(args)
     finally:
         seam.current_encoder.reset(encoder)
+        seam.scored_as.reset(metrics)
     return loaders, model, trainer
 
 

@@ -1,0 +1,183 @@
+"""Score clips with a trained SupArc, and say what each modality did.
+
+  mmsa predict --run runs/mine --video clip.mp4 --text "I liked it a lot"
+  mmsa predict --run runs/mine --csv clips.csv --out scores.csv     columns path, text
+  mmsa predict --run runs/mine --features clips.pkl --out scores.csv
+
+Without words text is a missing modality; --speech-recognition takes them from the sound, with a
+model of yours. A video needs a model that was trained on a file of mmsa extract: its features are
+then made in the same way.
+
+Exit status: 0 done, 1 a clip of --csv could not be scored, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.cli.options import add_extraction
+from mmsa_suparc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, metavar="DIR", help="the --run-dir of mmsa run")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--video", metavar="FILE", help="one clip")
+    source.add_argument("--csv", metavar="FILE", help="many: columns path, text (and id)")
+    source.add_argument("--features", metavar="FILE", help="all clips of a feature file")
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument("--text", metavar="WORDS", help="what is said in the video")
+    words.add_argument("--text-file", metavar="FILE", help="likewise, from a file")
+    words.add_argument(
+        "--speech-recognition", metavar="NAME_OR_PATH",
+        help="a wav2vec2 or whisper model that writes down what is said",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=None, metavar="N",
+        help="which training of the run; default the best on validation",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--out", default=None, metavar="FILE", help="also write a CSV")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:N")
+    add_extraction(parser, recipe=False)
+    parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
+
+
+def handle(options: argparse.Namespace) -> int:
+    from mmsa_suparc.cli.options import extraction_limits, quiet_libraries
+    from mmsa_suparc.training.runtime import find_device
+
+    if not options.video and (options.text or options.text_file):
+        raise UserError("--text and --text-file say what one --video says")
+    limits = extraction_limits(options)
+    quiet_libraries(options.verbose)
+    from mmsa_suparc.predict import SupArcPredictor
+
+    predictor = SupArcPredictor.from_run(
+        options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
+        device=str(find_device(options.device)),
+    )  # fmt: skip
+    try:
+        if options.features:
+            names, found, faults = _of_features(predictor, options.features)
+        else:
+            names, found, faults = _of_videos(predictor, _clips(options), options)
+    finally:
+        predictor.close()
+    _tell(options, names, found)
+    for fault in faults:
+        print(f"skipped: {fault}")
+    return 1 if faults else 0
+
+
+def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[str]]:
+    from mmsa_suparc.data import reader, schema
+
+    content = schema.normalised(reader.read(Path(name).expanduser()))
+    names, found = [], []
+    for split, fields in content.items():
+        wanted = {
+            key: fields[key]
+            for key in ("text_bert", "raw_text", "audio", "vision", "audio_lengths",
+                        "vision_lengths")
+            if key in fields
+        }  # fmt: skip
+        found += predictor.predict_features(wanted)
+        names += [f"{split}/{clip}" for clip in fields["id"]]
+    return names, found, []
+
+
+def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
+    """(name, video, words) of what is to be scored."""
+    if options.video:
+        text = options.text
+        if options.text_file:
+            try:
+                text = Path(options.text_file).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise UserError(f"--text-file {options.text_file}: {error}") from None
+        return [(Path(options.video).name, Path(options.video).expanduser(), text)]
+    import pandas as pd
+
+    path = Path(options.csv).expanduser()
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--csv {path}: {str(error).splitlines()[0]}") from None
+    if "path" not in table or table.empty:
+        raise UserError(f"--csv {path}: expected a column 'path' and a clip a row")
+    texts = table["text"] if "text" in table else [""] * len(table)
+    names = table["id"] if "id" in table else table["path"]
+    return [
+        (str(name), path.parent / str(video), str(text) or None)
+        for name, video, text in zip(names, table["path"], texts, strict=True)
+    ]
+
+
+def _of_videos(
+    predictor: Any, clips: list[tuple[str, Path, str | None]], options: argparse.Namespace
+) -> tuple[list[str], list[Any], list[str]]:
+    from mmsa_suparc.data.media import ClipError
+    from mmsa_suparc.progress import progress
+
+    listener = _listener(options)
+    names, found, faults = [], [], []
+    bar = progress(None, "clips", len(clips))
+    for name, video, text in clips:
+        try:
+            words = text
+            if words is None and listener is not None:
+                words = listener(video)
+            prediction = predictor.predict(video=video, text=words)
+        except ClipError as error:
+            if options.video:
+                raise UserError(f"{name}: {error}") from None
+            faults.append(f"{name}: {error}")
+        else:
+            names.append(name)
+            found.append(prediction)
+        bar.update()
+    bar.close()
+    return names, found, faults
+
+
+def _listener(options: argparse.Namespace) -> Any:
+    if not options.speech_recognition:
+        return None
+    from mmsa_suparc.data.speech import Listener
+
+    return Listener(options.speech_recognition)
+
+
+def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> None:
+    from mmsa_suparc.predict import scores_table
+
+    rows = scores_table(names, found)
+    if options.out:
+        import pandas as pd
+
+        from mmsa_suparc.data.files import write_text
+
+        write_text(Path(options.out).expanduser(), pd.DataFrame(rows).to_csv(index=False))
+    if options.json:
+        content = [{"clip": n, **p.as_dict()} for n, p in zip(names, found, strict=True)]
+        print(json.dumps(content[0] if options.video else content, ensure_ascii=False))
+        return
+    from rich.table import Table
+
+    from mmsa_suparc.cli.console import console
+
+    table = Table()
+    for column in ("clip", "score", "label", "without text", "without audio", "without vision"):
+        table.add_column(column, overflow="fold", justify="left" if column == "clip" else "right")
+    for row in rows:
+        numbers = [row["score"], row["without_text"], row["without_audio"], row["without_vision"]]
+        score, *without = ["–" if value is None else f"{value:+.3f}" for value in numbers]
+        table.add_row(row["clip"], score, row["label"], *without)
+    console().print(table)
+    for row in rows:
+        if row["warnings"]:
+            print(f"{row['clip']}: {row['warnings']}")
