@@ -1,16 +1,18 @@
 # Two commands need nothing but Python 3.11, make and git: make demo, make test.
 PYTHON ?= python3.11
 VENV ?= .venv
+FET ?= .venv-fet
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-gpu bench wheel clean
+.PHONY: help demo test check test-slow test-fet test-gpu bench wheel clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
 	@echo "make test       install, check the style and the types, run the fast tests"
 	@echo "make check      style and types only"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
 	@echo "make test-gpu   the tests that need a CUDA device"
 	@echo "make bench      speed against the toolkit, as ratios, into benchmarks/RESULTS.md"
 	@echo "make wheel      build dist/*.whl"
@@ -42,6 +44,18 @@ check: $(VENV)/.ready-dev
 
 test-slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "slow"
+
+# Videos need MMSA-FET, whose libraries are older: an environment of its own.
+$(FET)/.ready: setup.cfg constraints-fet.txt
+	$(PYTHON) -m venv $(FET)
+	$(FET)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-fet.txt torch
+	$(FET)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-fet.txt \
+	    '.[fet]'
+	touch $@
+
+test-fet: $(VENV)/.ready-dev $(FET)/.ready
+	MMSA_FET_PYTHON=$(CURDIR)/$(FET)/bin/python OMP_NUM_THREADS=1 \
+	    $(BIN)/python -m pytest -m fet
 
 test-gpu: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m gpu

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -73,6 +72,7 @@ class SupArcPredictor(ModelHubMixin):
         device: str = "cpu",
     ) -> None:
         self.serving = served
+        self._hub_mixin_config = dict(served.config)  # what save_pretrained writes: config.json
         self.device = torch.device(device)
         self.model = served.model.to(self.device)
         self._extractor: Extractor | None = None
@@ -278,9 +278,6 @@ class SupArcPredictor(ModelHubMixin):
             "score_range": list(served.score_range), "features": features, "seed": served.seed,
         }  # fmt: skip
         (save_directory / serving.SERVING).write_text(json.dumps(content), encoding="utf-8")
-        (save_directory / "config.yaml").write_text(
-            yaml.safe_dump(served.config, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
         (save_directory / "README.md").write_text(self.card(), encoding="utf-8")
 
     @classmethod
@@ -305,7 +302,7 @@ class SupArcPredictor(ModelHubMixin):
             )  # fmt: skip
         try:
             content = json.loads((folder / serving.SERVING).read_text(encoding="utf-8"))
-            values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+            values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             weights = load_file(folder / "model.safetensors")
         except (OSError, ValueError) as error:
             raise UserError(f"{model_id}: no saved SupArcPredictor ({error})") from None

@@ -1,0 +1,195 @@
+"""A trained model, asked through Python and through the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmsa_suparc
+from mmsa_suparc.data import reader, schema
+from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.errors import UserError
+from mmsa_suparc.predict import SupArcPredictor
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+    from mmsa_suparc.cli import main
+
+    folder = tmp_path_factory.mktemp("run")
+    arguments = ["-m", "suparc", "-d", "demo", "-s", "1", "-s", "2", "--epochs", "2"]
+    more = ["--set", "precision=fp32", "--run-dir", str(folder / "run")]
+    assert main([*arguments, *more, "--res-save-dir", str(folder / "table"), "-v", "0"]) == 0
+    mmsa_suparc.unregister()
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def predictor(run: Path) -> SupArcPredictor:
+    return SupArcPredictor.from_run(run, seed=1)
+
+
+@pytest.fixture(scope="module")
+def clips(demo: Demo) -> dict[str, Any]:
+    content = schema.normalised(reader.read(demo.features))["test"]
+    names = ("raw_text", "audio", "vision", "audio_lengths", "vision_lengths")
+    return {name: content[name][:12] for name in names}
+
+
+def scores(found: list) -> np.ndarray:
+    return np.array([one.score for one in found])
+
+
+def test_the_scores_are_those_of_the_run(
+    run: Path, predictor: SupArcPredictor, clips: dict[str, Any]
+) -> None:
+    table = pd.read_csv(run / "seed-1" / "predictions.csv")
+    expected = table[table["split"] == "test"]["prediction"].to_numpy()[:12]
+    found = predictor.predict_features(clips)
+    np.testing.assert_allclose(scores(found), expected, atol=1e-4)
+    assert {one.label for one in found} <= {"negative", "neutral", "positive"}
+    one_by_one = [
+        predictor.predict_features({name: value[i : i + 1] for name, value in clips.items()})[0]
+        for i in range(12)
+    ]
+    np.testing.assert_allclose(scores(one_by_one), scores(found), atol=1e-5)
+
+
+def test_left_out_is_as_if_it_were_missing(
+    predictor: SupArcPredictor, clips: dict[str, Any]
+) -> None:
+    found = predictor.predict_features(clips)
+    for name, field in (("text", "raw_text"), ("audio", "audio"), ("vision", "vision")):
+        rest = {key: value for key, value in clips.items() if not key.startswith(field)}
+        missing = predictor.predict_features(rest)
+        left_out = [getattr(one, f"without_{name}") for one in found]
+        np.testing.assert_allclose(left_out, scores(missing), atol=1e-5)
+        assert all(getattr(one, f"without_{name}") is None for one in missing)
+        assert all(f"{name} is missing" in one.warnings for one in missing)
+        others = [m for m in ("text", "audio", "vision") if m != name]
+        unticked = predictor.predict_features(clips, present=others)
+        np.testing.assert_allclose(scores(unticked), scores(missing), atol=1e-5)
+
+
+def test_text_alone_and_nothing_at_all(predictor: SupArcPredictor) -> None:
+    alone = predictor.predict(text="a fine film")
+    assert alone.without_text is None
+    assert alone.warnings == ("audio is missing", "vision is missing")
+    with pytest.raises(UserError, match="no modality is left"):
+        predictor.predict(text=" ")
+    with pytest.raises(UserError, match="nobody said how they are made"):
+        predictor.predict(video="clip.mp4")
+    long = predictor.predict(text="word " * 500)
+    assert "text: cut after 25 tokens" in long.warnings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"audio": np.zeros((12, 5, 3))}, r"audio: shape \(12, 5, 3\); this model expects"),
+        ({"vision": np.full((12, 5, 20), np.nan)}, "vision: numbers that are not finite"),
+        ({"raw_text": ["one"]}, "expected as many clips of each"),
+        ({"text_bert": np.full((12, 3, 4), 10**6)}, "ids below"),
+        ({"text_bert": np.zeros((12, 4))}, r"expected \(clips, 3, tokens\)"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(
+    change: dict, message: str, predictor: SupArcPredictor, clips: dict[str, Any]
+) -> None:
+    if "vision" in change:
+        change = {"vision": np.full((12, 5, clips["vision"].shape[2]), np.nan)}
+    with pytest.raises(UserError, match=message):
+        predictor.predict_features({**clips, **change})
+    with pytest.raises(UserError, match="expected as many clips of each"):
+        predictor.predict_features({})
+
+
+def test_saved_and_loaded_it_says_the_same(
+    predictor: SupArcPredictor, clips: dict[str, Any], tmp_path: Path
+) -> None:
+    predictor.save_pretrained(tmp_path / "saved")
+    loaded = SupArcPredictor.from_pretrained(tmp_path / "saved")
+    assert loaded.predict_features(clips) == predictor.predict_features(clips)
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert "Scores from -3 to 3" in card
+    assert "Trained on: demo, seed 1" in card
+    with pytest.raises(UserError, match="no saved SupArcPredictor"):
+        (tmp_path / "empty").mkdir()
+        SupArcPredictor.from_pretrained(tmp_path / "empty")
+
+
+def test_threads_do_not_disturb_each_other(
+    predictor: SupArcPredictor, clips: dict[str, Any]
+) -> None:
+    expected = predictor.predict_features(clips)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: predictor.predict_features(clips), range(24)))
+    assert all(one == expected for one in found)
+
+
+def test_the_best_seed_on_validation_is_taken(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    found = {line["seed"]: line["metrics"]["valid"]["MAE"] for line in lines}
+    assert SupArcPredictor.from_run(run).serving.seed == min(found, key=found.__getitem__)
+
+
+def test_the_command_prints_a_table_json_and_a_csv(mmsa: Callable, run: Path, demo: Demo) -> None:
+    status, out, _ = mmsa("predict", "--run", run, "--features", demo.features, "--out", "o.csv")
+    assert status == 0
+    assert "without text" in out
+    table = pd.read_csv("o.csv")
+    assert {"clip", "score", "label", "without_text", "without_audio", "without_vision"} <= set(
+        table.columns
+    )
+    assert table["clip"].str.startswith("test/").sum() == 300
+    status, out, _ = mmsa("predict", "--run", run, "--features", demo.features, "--json")
+    assert json.loads(out)[0]["score"] == pytest.approx(table["score"][0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--run", "nowhere", "--video", "x.mp4"), "nowhere: no finished run here"),
+        (("--run", "RUN", "--video", "x.mp4"), "nobody said how they are made"),
+        (("--run", "RUN", "--seed", "9", "--features", "x.pkl"), "no finished seed 9; it has 1, 2"),
+        (("--run", "RUN", "--features", "x.pkl"), "feature file x.pkl: No such file"),
+        (("--run", "RUN", "--csv", "x.csv"), "--csv x.csv: "),
+        (("--run", "RUN"), "one of the arguments --video --csv --features is required"),
+        (("--run", "RUN", "--csv", "x.csv", "--text", "a"), "say what one --video says"),
+        (("--run", "RUN", "--video", "x", "--max-seconds", "0"), "--max-seconds 0: expected"),
+    ],
+)
+def test_mistakes_are_one_line(mmsa: Callable, run: Path, arguments: tuple, message: str) -> None:
+    given = [run if word == "RUN" else word for word in arguments]
+    status, out, err = mmsa("predict", *given)
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_other_weights_and_other_models_are_refused(
+    mmsa: Callable, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    weights = copy / "seed-1" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match="checksum differs"):
+        SupArcPredictor.from_run(copy, seed=1)
+    (copy / "serving.json").unlink()
+    with pytest.raises(UserError, match="not complete"):
+        SupArcPredictor.from_run(copy, seed=2)
+    text = (copy / "records.jsonl").read_text()
+    (copy / "records.jsonl").write_text(text.replace('"suparc"', '"lf_dnn"'))
+    with pytest.raises(UserError, match="a run of 'lf_dnn'; expected one of suparc"):
+        SupArcPredictor.from_run(copy)
