@@ -121,8 +121,8 @@ def test_saved_and_loaded_it_says_the_same(
     card = (tmp_path / "saved" / "README.md").read_text()
     assert "Scores from -3 to 3" in card
     assert "Trained on: demo, seed 1" in card
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no saved SupArcPredictor"):
-        (tmp_path / "empty").mkdir()
         SupArcPredictor.from_pretrained(tmp_path / "empty")
 
 

@@ -80,7 +80,7 @@ def test_a_table_without_a_needed_column_is_refused(
 
 
 def test_no_table_and_an_empty_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected a folder with label.csv"):
+    with pytest.raises(UserError, match=r"expected a folder with label\.csv"):
         clip_table.read(tmp_path)
     with pytest.raises(UserError, match="no row"):
         clip_table.read(table(tmp_path))

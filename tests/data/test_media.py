@@ -41,7 +41,7 @@ def test_a_clip_is_copied_small(tmp_path: Path) -> None:
 
 
 def test_hostile_files_end_soon(hostile: dict[str, Path], tmp_path: Path) -> None:
-    read = []
+    read, told = [], []
     for number, (name, path) in enumerate(hostile.items()):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -50,9 +50,9 @@ def test_hostile_files_end_soon(hostile: dict[str, Path], tmp_path: Path) -> Non
             copy_of(path, folder)
             read.append(name)
         except ClipError as error:
-            assert "\n" not in str(error)
-            assert str(tmp_path) not in str(error)
+            told.append(str(error))
         assert time.monotonic() - started < 30
+    assert not [text for text in told if "\n" in text or str(tmp_path) in text]
     assert not set(read) & set(REFUSED)
     assert set(read) >= {name for name in hostile if name.endswith("!")}
     assert {"one frame", "4096×4096", "1,000 frames a second"} <= set(read)
@@ -61,14 +61,14 @@ def test_hostile_files_end_soon(hostile: dict[str, Path], tmp_path: Path) -> Non
 def test_the_word_for_a_long_clip(hostile: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="longer than 60 s; cut it, or raise --max-seconds"):
         copy_of(hostile["an hour of silence"], tmp_path)
-    with pytest.raises(ClipError, match="longer than 0.5 s"):
+    with pytest.raises(ClipError, match=r"longer than 0\.5 s"):
         copy_of(hostile["dash!"], tmp_path, seconds=0.5)
 
 
 def test_what_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     child = f"(sleep 3; touch {mark}) & sleep 60"
-    with pytest.raises(ClipError, match="not read within 0.5 s"):
+    with pytest.raises(ClipError, match=r"not read within 0\.5 s"):
         media.run_fenced(["/bin/sh", "-c", child], Limits(wait=0.5))
     time.sleep(3.2)
     assert not mark.exists()

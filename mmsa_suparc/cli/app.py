@@ -1,0 +1,70 @@
+"""Open a local page: upload a clip, type its words, untick modalities, watch the score.
+
+  mmsa app --run runs/mine
+
+The page is for this machine only unless --host says otherwise. It takes videos and words, nothing
+else; uploads are deleted as soon as they are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmsa_suparc.cli.options import add_extraction
+from mmsa_suparc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, metavar="DIR", help="the --run-dir of mmsa run")
+    parser.add_argument("--seed", type=int, default=None, metavar="N", help="as in mmsa predict")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: here only"
+    )
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="default 7860")
+    parser.add_argument(
+        "--max-megabytes", type=int, default=100, metavar="N", help="largest upload; default 100"
+    )
+    add_extraction(parser, recipe=False)
+    parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
+
+
+def handle(options: argparse.Namespace) -> int:
+    import os
+
+    from mmsa_suparc.cli.options import extraction_limits, quiet_libraries
+
+    limits = extraction_limits(options)
+    if not 0 < options.port < 65536:
+        raise UserError(f"--port {options.port}: expected a number from 1 to 65535")
+    if options.max_megabytes < 1:
+        raise UserError(f"--max-megabytes {options.max_megabytes}: expected a number ≥ 1")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        raise UserError("Gradio is not installed; pip install 'mmsa-suparc[app]'") from None
+    quiet_libraries(options.verbose)
+    from mmsa_suparc import app
+    from mmsa_suparc.predict import SupArcPredictor
+
+    _check_port(options.host, options.port)
+    predictor = SupArcPredictor.from_run(
+        options.run, seed=options.seed, fet_python=options.fet_python, limits=limits
+    )
+    print(f"http://{options.host}:{options.port}  (Ctrl-C ends it)", flush=True)
+    try:
+        app.serve(predictor, host=options.host, port=options.port, most=options.max_megabytes << 20)
+    finally:
+        predictor.close()
+    return 0
+
+
+def _check_port(host: str, port: int) -> None:
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise UserError(f"--host {host} --port {port}: {error.strerror}") from None
