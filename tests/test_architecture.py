@@ -14,6 +14,7 @@ PACKAGE = Path(mmsa_suparc.__file__).parent
 ORDER = (
     "cli",
     "app",
+    "export",
     "predict",
     "analysis",
     "host",

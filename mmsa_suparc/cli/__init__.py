@@ -21,6 +21,7 @@ from mmsa_suparc.errors import DiskError, SupArcError, UserError, nearest
 VERBS = {
     "run": "train and test a model, seed by seed (the default verb)",
     "extract": "turn videos into a feature file",
+    "export": "a trained model as ONNX or torch.export",
     "app": "a local page to try a trained model",
     "predict": "score videos or features with a trained model",
     "bench": "compare models by a file: a grid, tables, tests, pictures",
