@@ -58,6 +58,7 @@ def handle(options: argparse.Namespace) -> int:
         table.add_row("text encoder", f"found: {encoder}, width {width}")
     except SupArcError as error:
         table.add_row("text encoder", str(error))
+    table.add_row("videos", _videos())
     console().print(table)
 
     repairs = Table(title="Repairs in force", title_justify="left")
@@ -67,3 +68,18 @@ def handle(options: argparse.Namespace) -> int:
         repairs.add_row(repair.name, repair.does, repair.answers)
     console().print(repairs)
     return 0
+
+
+def _videos() -> str:
+    """Whether ``mmsa extract`` finds ffmpeg and MMSA-FET."""
+    from mmsa_suparc.data.media import ffmpeg
+    from mmsa_suparc.errors import UserError
+    from mmsa_suparc.host.fet import ENVIRONMENT_PYTHON, find_python, has_fet
+
+    python = find_python(None)
+    found = "MMSA-FET found" if has_fet(python) else "no MMSA-FET"
+    try:
+        program = ffmpeg()
+    except UserError:
+        program = "no ffmpeg"
+    return f"{found} in {python} ({ENVIRONMENT_PYTHON}); {program}"

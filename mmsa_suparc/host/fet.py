@@ -46,6 +46,20 @@ class ClipFeatures:
     seconds: float
 
 
+def find_python(said: str | None) -> str:
+    """The Python that runs MMSA-FET: as said, as ``MMSA_FET_PYTHON`` says, or this one."""
+    return said or os.environ.get(ENVIRONMENT_PYTHON) or sys.executable
+
+
+def has_fet(python: str) -> bool:
+    """Whether MMSA-FET is installed there; nothing of it is loaded."""
+    look = "import importlib.util as u, sys; sys.exit(u.find_spec('MSA_FET') is None)"
+    try:
+        return subprocess.run([python, "-I", "-c", look], check=False).returncode == 0
+    except OSError:
+        return False
+
+
 class Extractor:
     """Extracts features, one clip at a time; threads wait for each other.
 
@@ -60,7 +74,7 @@ class Extractor:
     ) -> None:
         self.recipe = recipe
         self.limits = limits or Limits()
-        self.python = python or os.environ.get(ENVIRONMENT_PYTHON) or sys.executable
+        self.python = find_python(python)
         self._lock = threading.Lock()
         self._worker: Worker | None = None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -69,8 +70,8 @@ def write(
 
     train = content["train"]
     record = json.loads(train["recipe"]) if "recipe" in train else {}
-    labels = [float(value) for value in train["regression_labels"]]
-    low, high = scores or (min(labels), max(labels))
+    labels = np.asarray(train["regression_labels"], dtype=float)
+    low, high = scores or (float(labels.min()), float(labels.max()))
     folder = run_dir / ENCODER
     AutoConfig.from_pretrained(args["pretrained"]).save_pretrained(folder)
     AutoTokenizer.from_pretrained(args["pretrained"]).save_pretrained(folder)
