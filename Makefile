@@ -5,7 +5,7 @@ FET ?= .venv-fet
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-fet test-gpu bench wheel clean
+.PHONY: help demo test check test-slow test-fet test-gpu bench study wheel clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
 	@echo "make test-gpu   the tests that need a CUDA device"
 	@echo "make bench      speed against the toolkit, as ratios, into benchmarks/RESULTS.md"
+	@echo "make study      the benchmarks of docs/results, on real clips: hours"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make clean      remove what these commands made"
 
@@ -64,8 +65,14 @@ test-gpu: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/speed.py
 
+# Hours. DATA holds MOSI/Processed/unaligned_50.pkl; ENCODER is a Hugging Face encoder.
+study: $(VENV)/.ready-dev
+	@test -n "$(DATA)" -a -n "$(ENCODER)" || { echo "make study DATA=… ENCODER=…"; exit 2; }
+	for name in ablation peers; do $(BIN)/mmsa bench $$name --out study/$$name --jobs 2 \
+	    --data-root $(DATA) --text-encoder $(ENCODER) || exit; done
+
 wheel: $(VENV)/.ready-dev
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(FET) build dist *.egg-info runs .pytest_cache .ruff_cache .mypy_cache

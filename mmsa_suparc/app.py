@@ -10,6 +10,8 @@ import contextlib
 import html
 import os
 import tempfile
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,13 +141,18 @@ class Page:
         """The features of an upload, which is then deleted, and what to say of it."""
         if not upload:
             return None, ""
+        sweep()
         path = Path(upload)
         try:
+            # Gradio keeps one file for equal uploads: this one is nobody else's.
+            path = path.replace(path.with_name(f"{uuid.uuid4().hex}{path.suffix}"))
             if path.suffix.lower() not in SUFFIXES:
                 return None, _words(f"{path.suffix or 'no suffix'}: expected a video")
             found = self.predictor.extract(path)
         except UserError as error:
             return None, _words(str(error))
+        except FileNotFoundError:
+            return None, _words("This clip is gone: upload it again.")
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -251,7 +258,21 @@ def application(
         ssr_mode=False, enable_monitoring=False, theme=theme, footer_links=[],
     )  # fmt: skip
     allowed = {f"{host}:{port}" for host in ("127.0.0.1", "localhost", *hosts)}
+    if port == 80:  # which browsers leave out
+        allowed |= {host.removesuffix(":80") for host in allowed}
     return Guard(inner, frozenset(allowed), most + (1 << 16))
+
+
+def sweep() -> None:
+    """Delete uploads that were left: cut off, refused, or never scored."""
+    folder = os.environ.get("GRADIO_TEMP_DIR")
+    if not folder:
+        return
+    oldest = time.time() - KEPT
+    for path in Path(folder).rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 @contextlib.contextmanager
@@ -268,11 +289,23 @@ def own_upload_folder() -> Iterator[None]:
                 os.environ["GRADIO_TEMP_DIR"] = before
 
 
-def serve(predictor: SupArcPredictor, *, host: str, port: int, most: int) -> None:
-    """Answer until the user stops it."""
+def serve(
+    predictor: SupArcPredictor, *, host: str, port: int, most: int, names: tuple[str, ...] = ()
+) -> None:
+    """Answer until the user stops it.
+
+    Args:
+        predictor: the model.
+        host: the address to listen at.
+        port: likewise.
+        most: bytes of an upload.
+        names: under which the page is asked for besides, beyond this machine.
+    """
     import uvicorn
 
-    names = () if host in ("127.0.0.1", "localhost") else (host,)
     with own_upload_folder():
-        guarded = application(predictor, port=port, most=most, hosts=names)
-        uvicorn.run(guarded, host=host, port=port, log_level="warning", ws="none")
+        guarded = application(predictor, port=port, most=most, hosts=(host, *names))
+        uvicorn.run(
+            guarded, host=host, port=port, log_level="warning", ws="none",
+            timeout_graceful_shutdown=3,
+        )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmsa_suparc.data.media import Limits
+from mmsa_suparc.data.media import ClipError, Limits
 from mmsa_suparc.data.recipe import FROM_VIDEO, Recipe
 from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
@@ -72,8 +73,14 @@ class SupArcPredictor(ModelHubMixin):
         device: str = "cpu",
     ) -> None:
         self.serving = served
-        self._hub_mixin_config = dict(served.config)  # what save_pretrained writes: config.json
+        # What save_pretrained writes as config.json: nothing of this machine's folders.
+        self._hub_mixin_config = {
+            key: _public(value) if key == "pretrained" else value
+            for key, value in served.config.items()
+            if key != "featurePath"
+        }
         self.device = torch.device(device)
+        self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
         self.model = served.model.to(self.device)
         self._extractor: Extractor | None = None
         if served.recipe is not None:
@@ -147,6 +154,11 @@ class SupArcPredictor(ModelHubMixin):
             elif had is not None and len(had) > lengths[0]:
                 warnings.append(f"{name}: cut after {lengths[0]} of {len(had)} frames")
             arrays[name], arrays[f"{name}_lengths"] = frames, lengths
+        has = {"text": bool((text or "").strip()), "audio": int(arrays["audio_lengths"][0]) > 0,
+               "vision": int(arrays["vision_lengths"][0]) > 0}  # fmt: skip
+        chosen = set(present) & set(self.serving.config.get("modalities", MODALITIES))
+        if not any(has[name] for name in chosen):
+            raise ClipError("; ".join([*warnings, "no modality is left; expected one at least"]))
         (prediction,) = self.predict_features(arrays, present=present)
         return Prediction(**{**asdict(prediction), "warnings": (*warnings, *prediction.warnings)})
 
@@ -211,7 +223,8 @@ class SupArcPredictor(ModelHubMixin):
             tokens = without_blank(tokens, features.get("raw_text", ["some"] * count))
         else:
             texts = [str(text) for text in features.get("raw_text", [""] * count)]
-            made = tokenise(served.tokenizer, texts, length=served.tokens)
+            with self._tokenising:
+                made = tokenise(served.tokenizer, texts, length=served.tokens)
             tokens = without_blank(made, texts)
         vocabulary = served.model.text_encoder.transformer.config.vocab_size
         if tokens.ndim != 3 or tokens.shape[1] != 3 or tokens[:, 0].max(initial=0) >= vocabulary:
@@ -247,9 +260,13 @@ class SupArcPredictor(ModelHubMixin):
         warnings = [
             f"{name} is missing" for place, name in enumerate(MODALITIES) if not here[place]
         ]
-        if text and len(self.serving.tokenizer(text)["input_ids"]) > self.serving.tokens:
+        if text and self._count_tokens(text) > self.serving.tokens:
             warnings.append(f"text: cut after {self.serving.tokens} tokens")
         return Prediction(whole, self.label(whole), **without, warnings=tuple(warnings))
+
+    def _count_tokens(self, text: str) -> int:
+        with self._tokenising:
+            return len(self.serving.tokenizer(text, truncation=False, padding=False)["input_ids"])
 
     def label(self, score: float) -> str:
         """The score in a word."""
@@ -316,6 +333,7 @@ class SupArcPredictor(ModelHubMixin):
         served = self.serving
         low, high = served.score_range
         name = served.config.get("data_name") or served.config.get("dataset_name")
+        encoder = _public(str(served.config.get("pretrained")))
         made = "features of unknown making"
         if served.recipe is not None:
             made = "`mmsa extract` (recipe in serving.json)"
@@ -325,7 +343,7 @@ class SupArcPredictor(ModelHubMixin):
                 "", "# SupArc", "",
                 f"Scores from {low:g} to {high:g} for text, audio and vision of a clip.", "",
                 f"- Trained on: {name}, seed {served.seed}, by mmsa-suparc",
-                f"- Text encoder: {served.config.get('pretrained')}",
+                f"- Text encoder: {encoder}",
                 f"- Audio and vision: {made}; values a frame: {served.widths}",
                 f"- Losses: MAE + {served.config.get('weight_suparc')} × SupArc + "
                 f"{served.config.get('weight_triplet')} × modality triplet",
@@ -335,6 +353,11 @@ class SupArcPredictor(ModelHubMixin):
                 "A score of a clip is a guess of a statistical model; it judges no person.", "",
             ]
         )  # fmt: skip
+
+
+def _public(encoder: str) -> str:
+    """An encoder's name on the hub, or that of its folder."""
+    return Path(encoder).name if Path(encoder).is_absolute() else encoder
 
 
 def scores_table(names: Sequence[str], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:

@@ -121,6 +121,12 @@ def test_saved_and_loaded_it_says_the_same(
     card = (tmp_path / "saved" / "README.md").read_text()
     assert "Scores from -3 to 3" in card
     assert "Trained on: demo, seed 1" in card
+    published = "".join(
+        path.read_text() for path in (tmp_path / "saved").iterdir()
+        if path.suffix in (".json", ".md")
+    )  # fmt: skip
+    assert "/tmp" not in published
+    assert str(Path.home()) not in published
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no saved SupArcPredictor"):
         SupArcPredictor.from_pretrained(tmp_path / "empty")
@@ -129,10 +135,13 @@ def test_saved_and_loaded_it_says_the_same(
 def test_threads_do_not_disturb_each_other(
     predictor: SupArcPredictor, clips: dict[str, Any]
 ) -> None:
-    expected = predictor.predict_features(clips)
+    texts = ["word", "some more words " * 20, "a fine film"]  # short and cut: other paddings
+    expected = [predictor.predict(text=text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: predictor.predict_features(clips), range(24)))
-    assert all(one == expected for one in found)
+        found = list(pool.map(lambda n: predictor.predict(text=texts[n % 3]), range(60)))
+    for place, one in enumerate(found):
+        assert one.score == pytest.approx(expected[place % 3].score, abs=1e-5)
+        assert one.warnings == expected[place % 3].warnings
 
 
 def test_the_best_seed_on_validation_is_taken(run: Path) -> None:

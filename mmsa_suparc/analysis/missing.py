@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import integrate
 
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench.results import Results, mae
@@ -144,7 +145,7 @@ def _area_table(
             if len(line) < 2:
                 row.append(Entry(""))
                 continue
-            area = float(np.trapezoid(line.to_numpy(), line.index.to_numpy()))
+            area = float(integrate.trapezoid(line.to_numpy(), line.index.to_numpy()))
             row.append(number(area / float(line.index[-1] - line.index[0])))
         table.rows.append(row)
     rank(table, list(range(1, len(table.head))), ["MAE"] * len(protocols))

@@ -19,15 +19,16 @@ def section(results: Results, dataset: str) -> Section:
     )
     if results.with_reported and (reported := reported_table(results, dataset)):
         found.tables.append(reported)
-    differences = compare(results, dataset)
-    if not differences:
-        return found
-    found.tables.append(difference_table(results, dataset))
     validation = main_table(results, dataset, "valid")
     validation.notes.append(
         "The split that chose each training's epoch, and the one to choose settings by."
     )
-    found.tables += [validation, difference_table(results, dataset, "valid")]
+    found.tables.append(validation)
+    differences = compare(results, dataset)
+    if not differences:
+        return found
+    found.tables.insert(1, difference_table(results, dataset))
+    found.tables.append(difference_table(results, dataset, "valid"))
     figure, (left, right) = axes(2, height=0.32 * len(plan.variants) + 1.6)
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
     for place, variant in enumerate(reversed(names)):

@@ -76,7 +76,8 @@ def _points(results: Results, dataset: str) -> pd.DataFrame:
                 "corr": metrics["test"]["Corr"],
             }
         )
-    return pd.DataFrame(rows).fillna(-1.0) if rows else pd.DataFrame()
+    values = {"margin": -1.0, "temperature": -1.0}  # where the sweep leaves one as it is
+    return pd.DataFrame(rows).fillna(values) if rows else pd.DataFrame()
 
 
 def positive_shares(results: Results, dataset: str, thresholds: list[float]) -> dict[float, float]:

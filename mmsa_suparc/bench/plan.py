@@ -179,6 +179,10 @@ def make_plan(
         ConfigError: nothing to run, or an unknown variant.
     """
     datasets = data_sets or file.data_sets
+    for name, given in (("seed", seeds or file.seeds), ("data set", datasets)):
+        twice = [one for place, one in enumerate(given) if one in given[:place]]
+        if twice:
+            raise ConfigError(f"benchmark '{file.title}': {name} {twice[0]} twice")
     cells = [
         Cell(variant, model, dataset, seed, {**file.shared, **(shared or {}), **values})
         for dataset in datasets

@@ -31,12 +31,12 @@ class CellResult:
 
     @property
     def status(self) -> str:
-        return "done" if self.record else "failed" if self.failure else "missing"
+        return "failed" if self.failure else "done" if self.record else "missing"
 
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
         path = self.folder / name
-        return pd.read_csv(path) if path.is_file() else None
+        return pd.read_csv(path, dtype={"level": str}) if path.is_file() else None
 
     def predictions(self, split: str) -> pd.DataFrame:
         """id, label, prediction of a split, in the split's order."""
@@ -112,11 +112,21 @@ class Results:
         """A metric by seed."""
         return [r.record["metrics"][split][metric] for r in self.of(dataset, variant) if r.record]
 
-    def predictions(self, dataset: str, variant: str, split: str = "test") -> np.ndarray:
-        """(S, N) by seed and clip."""
+    def predictions(
+        self, dataset: str, variant: str, split: str = "test", seeds: set[int] | None = None
+    ) -> np.ndarray:
+        """(S, N) by seed and clip; of all finished seeds or of these."""
         return np.array(
-            [result.predictions(split)["prediction"] for result in self.of(dataset, variant)]
+            [
+                result.predictions(split)["prediction"]
+                for result in sorted(self.of(dataset, variant), key=lambda one: one.cell.seed)
+                if seeds is None or result.cell.seed in seeds
+            ]
         )
+
+    def seeds_of(self, dataset: str, variant: str) -> set[int]:
+        """The finished ones."""
+        return {result.cell.seed for result in self.of(dataset, variant)}
 
     def labels(self, dataset: str, split: str = "test") -> np.ndarray:
         """(N,) scores."""
@@ -140,13 +150,8 @@ class Results:
         labels = self.labels(dataset, split)
         if mean is None or not len(labels):
             return {}
-        return measure(dataset, np.full(len(labels), mean), labels)
-
-
-def measure(dataset: str, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The toolkit's metrics for a data set."""
-    metrics = sims_metrics if dataset.startswith("sims") else mosi_metrics
-    return metrics(np.asarray(predictions, dtype=np.float64), np.asarray(labels))
+        measure = sims_metrics if "Mult_acc_3" in self.metric_names(dataset) else mosi_metrics
+        return measure(np.full(len(labels), mean), labels)
 
 
 def mae(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -61,8 +61,8 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
         for metric in metrics:
             row.append(summary(results.values(dataset, variant, metric, split)))
             if metric == "MAE" and variant in differences:
-                _, adjusted = differences[variant]
-                row[-1].mark = statistics.mark(adjusted, done)
+                difference, adjusted = differences[variant]
+                row[-1].mark = statistics.mark(adjusted, difference.seeds)
         table.rows.append(row)
     rank(table, [2 + place for place in range(len(metrics))], metrics)
     control = results.control(dataset, split)
@@ -90,15 +90,17 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
 def compare(
     results: Results, dataset: str, split: str = "test"
 ) -> dict[str, tuple[statistics.Difference, float]]:
-    """Every variant's MAE against the reference's, and its p after Holm."""
+    """Every variant's MAE against the reference's over the seeds that both have, and its p after
+    Holm."""
     plan = results.plan
     labels = results.labels(dataset, split)
-    reference = results.predictions(dataset, plan.reference, split)
     found = {}
     for variant in plan.variants:
-        ours = results.predictions(dataset, variant, split)
-        if variant == plan.reference or not len(ours) or not len(reference):
+        both = results.seeds_of(dataset, variant) & results.seeds_of(dataset, plan.reference)
+        if variant == plan.reference or not both:
             continue
+        ours = results.predictions(dataset, variant, split, both)
+        reference = results.predictions(dataset, plan.reference, split, both)
         found[variant] = statistics.paired_difference(ours, reference, labels, mae)
     adjusted = statistics.holm([difference.p for difference in found.values()])
     return dict(zip(found, zip(found.values(), adjusted, strict=True), strict=True))
@@ -162,7 +164,7 @@ def reported_table(results: Results, dataset: str) -> Table | None:
 
 def summary(values: Sequence[float]) -> Entry:
     """Mean ± standard deviation; blank without values, no deviation for one."""
-    if not values or not np.isfinite(values).any():
+    if not values or not np.isfinite(values).all():
         return Entry("" if not values else "n/a")
     mean = float(np.mean(values))
     spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
@@ -212,7 +214,8 @@ LATEX = str.maketrans(
         "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
         "±": r"$\pm$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "α": r"$\alpha$",
-        "<": "$<$", ">": "$>$", "β": r"$\beta$", "τ": r"$\tau$", "Δ": r"$\Delta$",
+        "<": "$<$", ">": "$>$", "β": r"$\beta$",
+        "η": r"$\eta$", "−": "$-$", "²": "$^2$", "τ": r"$\tau$", "Δ": r"$\Delta$",
     }
 )  # fmt: skip
 
@@ -277,7 +280,8 @@ def _of(values: Sequence[float]) -> dict[str, Any]:
     low, high = statistics.interval(values)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     found = {"mean": float(np.mean(values)), "sd": spread, "low": low, "high": high}
-    return {"values": list(map(float, values)), **_plain(found)}
+    plain = [float(value) if math.isfinite(value) else None for value in values]
+    return {"values": plain, **_plain(found)}
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

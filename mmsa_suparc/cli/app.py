@@ -20,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: here only"
     )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="with --host 0.0.0.0: a name or address by which others ask for the page; repeatable",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="default 7860")
     parser.add_argument(
         "--max-megabytes", type=int, default=100, metavar="N", help="largest upload; default 100"
@@ -31,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     import os
 
-    from mmsa_suparc.cli.options import extraction_limits, quiet_libraries
+    from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
 
     limits = extraction_limits(options)
     if not 0 < options.port < 65536:
@@ -47,13 +51,17 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc import app
     from mmsa_suparc.predict import SupArcPredictor
 
+    end_cleanly()
     _check_port(options.host, options.port)
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits
     )
     print(f"http://{options.host}:{options.port}  (Ctrl-C ends it)", flush=True)
     try:
-        app.serve(predictor, host=options.host, port=options.port, most=options.max_megabytes << 20)
+        app.serve(
+            predictor, host=options.host, port=options.port, most=options.max_megabytes << 20,
+            names=tuple(options.allow_host),
+        )  # fmt: skip
     finally:
         predictor.close()
     return 0

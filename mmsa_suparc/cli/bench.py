@@ -144,8 +144,9 @@ def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) 
         "platform": platform.platform(),
     }
     report = write_report(results, out, environment=environment)
-    for path in sorted((out / "tables").glob("*-results.md")):
-        _print_table(console(), path, results)
+    for dataset in made.datasets:
+        if results.labels(dataset).size:
+            _print_table(console(), dataset, results)
     failed = [result for result in results.cells if result.status != "done"]
     for result in failed:
         reason = (result.failure or {}).get("lines") or ["not run"]
@@ -154,13 +155,12 @@ def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) 
     return 1 if failed else 0
 
 
-def _print_table(target: Any, path: Path, results: Any) -> None:
+def _print_table(target: Any, dataset: str, results: Any) -> None:
     """MAE and Corr of a data set's variants, in 80 columns."""
     from rich.table import Table
 
     from mmsa_suparc.bench.tables import main_table
 
-    dataset = path.name.removesuffix("-results.md")
     whole = main_table(results, dataset)
     columns = [
         place for place, head in enumerate(whole.head)

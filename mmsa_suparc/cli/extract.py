@@ -17,6 +17,7 @@ Exit status: 0 the file is written, 2 bad input or no clip that can be used.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    from mmsa_suparc.cli.options import extraction_limits, score_range
+    from mmsa_suparc.cli.options import end_cleanly, extraction_limits, score_range
     from mmsa_suparc.data import clip_table, recipe
     from mmsa_suparc.errors import UserError
     from mmsa_suparc.host import extraction
@@ -53,10 +54,17 @@ def handle(options: argparse.Namespace) -> int:
     out = Path(options.out).expanduser()
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; expected a file to write")
+    if out.exists() and out.samefile(Path(options.input).expanduser()):
+        raise UserError(f"--out {out}: is the input; expected another file to write")
+    end_cleanly()
     limits = extraction_limits(options)
     chosen = recipe.load(options.recipe)
     allowed = score_range(options)
     table = clip_table.read(Path(options.input).expanduser(), score_range=allowed)
+    report = Path(f"{out}.report.csv")
+    for where, reason in table.faults:
+        print(f"skipped: {where}: {reason}", file=sys.stderr)
+    extraction.write_report(report, [(where, "skipped", why) for where, why in table.faults])
     splits = clip_table.with_splits(table.rows, seed=options.split_seed) if table.rows else []
     bar = progress(None, "clips", len(table.rows))
 
@@ -65,8 +73,6 @@ def handle(options: argparse.Namespace) -> int:
         if word not in ("done", "kept"):
             bar.write(f"skipped: {row.id}: {word}")
 
-    for where, reason in table.faults:
-        bar.write(f"skipped: {where}: {reason}")
     try:
         found = extraction.extract_all(
             table.rows, chosen, Path(options.parts or f"{out}.parts").expanduser(),
@@ -74,7 +80,6 @@ def handle(options: argparse.Namespace) -> int:
         )  # fmt: skip
     finally:
         bar.close()
-    report = Path(f"{out}.report.csv")
     extraction.write_report(report, _report(table, found))
     if not found.features:
         raise UserError(f"{options.input}: no clip that can be used; the reasons are in {report}")

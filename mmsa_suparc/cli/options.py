@@ -17,7 +17,8 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-d", "--dataset", default="mosi", metavar="NAME",
-        help="data set: mosi, mosei, sims, or demo, which needs no files (see: mmsa datasets); "
+        help="data set: mosi, mosei, sims; demo, which needs no files; custom, with --features "
+        "(see: mmsa datasets); "
         "default mosi",
     )  # fmt: skip
     parser.add_argument(
@@ -96,6 +97,13 @@ def add_extraction(parser: argparse.ArgumentParser, *, recipe: bool = True) -> N
         "--max-seconds", type=float, default=60.0, metavar="N",
         help="longest clip; default 60",
     )  # fmt: skip
+
+
+def end_cleanly() -> None:
+    """SIGTERM ends the program as Ctrl-C does: temporary files and processes are gone."""
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def extraction_limits(options: argparse.Namespace) -> Any:

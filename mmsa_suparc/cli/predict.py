@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    from mmsa_suparc.cli.options import extraction_limits, quiet_libraries
+    from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
     from mmsa_suparc.training.runtime import find_device
 
     if not options.video and (options.text or options.text_file):
         raise UserError("--text and --text-file say what one --video says")
     limits = extraction_limits(options)
+    end_cleanly()
     quiet_libraries(options.verbose)
     from mmsa_suparc.predict import SupArcPredictor
 
@@ -69,14 +71,21 @@ def handle(options: argparse.Namespace) -> int:
         predictor.close()
     _tell(options, names, found)
     for fault in faults:
-        print(f"skipped: {fault}")
+        print(f"skipped: {fault}", file=sys.stderr)
     return 1 if faults else 0
 
 
 def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[str]]:
-    from mmsa_suparc.data import reader, schema
+    from mmsa_suparc.data import feature_cache, reader, schema, text
 
-    content = schema.normalised(reader.read(Path(name).expanduser()))
+    path = Path(name).expanduser()
+    content = schema.normalised(reader.read(path))
+    aligned = bool(predictor.serving.config.get("need_data_aligned"))
+    faults = schema.check(content, schema.Rules(lengths=not aligned, allow_leak=True))
+    if faults:
+        raise schema.FaultsError(path, faults)
+    # As in training: silence, and tokens that are the encoder's own.
+    content = text.with_tokens(feature_cache.in_memory(content), str(predictor.serving.encoder))
     names, found = [], []
     for split, fields in content.items():
         wanted = {
@@ -85,6 +94,9 @@ def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[
                         "vision_lengths")
             if key in fields
         }  # fmt: skip
+        if aligned:
+            tokens = fields["text_bert"][:, 1].sum(axis=1)
+            wanted |= {"audio_lengths": tokens, "vision_lengths": tokens}
         found += predictor.predict_features(wanted)
         names += [f"{split}/{clip}" for clip in fields["id"]]
     return names, found, []
@@ -147,9 +159,10 @@ def _of_videos(
 def _listener(options: argparse.Namespace) -> Any:
     if not options.speech_recognition:
         return None
+    from mmsa_suparc.cli.options import extraction_limits
     from mmsa_suparc.data.speech import Listener
 
-    return Listener(options.speech_recognition)
+    return Listener(options.speech_recognition, limits=extraction_limits(options))
 
 
 def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> None:
@@ -166,6 +179,7 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
         content = [{"clip": n, **p.as_dict()} for n, p in zip(names, found, strict=True)]
         print(json.dumps(content[0] if options.video else content, ensure_ascii=False))
         return
+    from rich.markup import escape
     from rich.table import Table
 
     from mmsa_suparc.cli.console import console
@@ -176,7 +190,7 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
     for row in rows:
         numbers = [row["score"], row["without_text"], row["without_audio"], row["without_vision"]]
         score, *without = ["–" if value is None else f"{value:+.3f}" for value in numbers]
-        table.add_row(row["clip"], score, row["label"], *without)
+        table.add_row(escape(row["clip"]), score, row["label"], *without)
     console().print(table)
     for row in rows:
         if row["warnings"]:

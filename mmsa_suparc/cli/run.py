@@ -13,6 +13,8 @@ Other verbs (mmsa VERB --help):
   data       check a feature file, or make one
   extract    turn videos into a feature file
   predict    score videos or features with a trained model
+  app        a local page to try a trained model
+  export     a trained model as ONNX or torch.export
   doctor     versions, devices, paths found, and the repairs in force
 
 Exit status: 0 done, 2 bad input or configuration, 3 training diverged,

@@ -192,11 +192,13 @@ def kill(process: subprocess.Popen) -> None:
 def sound_of(copy: Path, folder: Path, limits: Limits) -> np.ndarray:
     """(samples,) float64 in [−1, 1] of a clean copy."""
     target = folder / "sound.wav"
-    run_fenced(
+    done = run_fenced(
         [ffmpeg(), "-nostdin", "-v", "error", "-i", f"file:{copy}", "-vn", "-c:a", "copy",
          "-y", f"file:{target}"],
         limits,
     )  # fmt: skip
+    if done.returncode:
+        raise ClipError(f"its sound cannot be read: {_reason(done.stderr)}")
     with wave.open(str(target)) as file:
         data = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
     return data.astype(np.float64) / 32768

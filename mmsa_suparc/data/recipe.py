@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mmsa_suparc.config import plugin_configs, read_file
 from mmsa_suparc.errors import ConfigError, UserError, nearest
@@ -26,8 +27,17 @@ class PerModality(BaseModel):
     vision: Count = 1
 
 
+#: Tools of MMSA-FET that a recipe may name.
+TOOLS = {"audio": ("opensmile", "librosa"), "video": ("mediapipe", "openface")}
+
+
 class Recipe(BaseModel):
-    """A file of ``plugin_configs/fet/``."""
+    """A file of ``plugin_configs/fet/``.
+
+    It may come from a stranger, in a feature file or with a model, and MMSA-FET evaluates some of
+    its words as Python, starts programs by others and writes where they say: words are single
+    names, and the parts that write or start something stay off.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,6 +53,25 @@ class Recipe(BaseModel):
     )
     silence: Annotated[float, Field(ge=0)] = Field(default=1e-4, description="root mean square")
 
+    @model_validator(mode="after")
+    def _harmless(self) -> Recipe:
+        for name, section in (("audio", self.audio), ("video", self.video)):
+            if section is None:
+                continue
+            if section.get("tool") not in TOOLS[name]:
+                raise ValueError(f"{name}.tool: {section.get('tool')!r}; expected {TOOLS[name]}")
+            _check_words(section, name)
+            for key in ("fps", "sample_rate"):
+                number = section.get(key, 1)
+                if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
+                    raise ValueError(f"{name}.{key}: {number!r}; expected a number > 0")
+        video = self.video or {}
+        if (video.get("args") or {}).get("visualize") or (video.get("multiFace") or {}).get(
+            "enable"
+        ):
+            raise ValueError("video: visualize and multiFace are off here; expected false")
+        return self
+
     @property
     def fps(self) -> float:
         """Pictures a second."""
@@ -52,6 +81,37 @@ class Recipe(BaseModel):
     def sample_rate(self) -> int:
         """Hz of the sound."""
         return int((self.audio or {}).get("sample_rate", 16_000))
+
+
+def _check_words(value: Any, where: str) -> None:
+    """Every word in it is a single name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_words(key, where)
+            _check_words(inner, f"{where}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            _check_words(inner, where)
+    elif isinstance(value, str) and not re.fullmatch(r"\w*", value, flags=re.ASCII):
+        raise ValueError(f"{where}: {value!r}; expected a name of letters, digits and _")
+
+
+def of_json(content: dict[str, Any]) -> Recipe:
+    """A recipe that came with a model or a feature file.
+
+    Raises:
+        UserError: it is none, or asks for what a recipe may not.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"recipe of the features: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return ": ".join(filter(None, (where, first["msg"].removeprefix("Value error, "))))
 
 
 @dataclass(frozen=True)
@@ -99,9 +159,7 @@ def load(name: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from None
+        raise ConfigError(f"{path}: {_first(error)}") from None
 
 
 def averaged(frames: np.ndarray, count: int) -> np.ndarray:

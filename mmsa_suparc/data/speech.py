@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmsa_suparc.data import media
-from mmsa_suparc.data.media import Limits
+from mmsa_suparc.data.media import ClipError, Limits
 from mmsa_suparc.errors import UserError
 
 SAMPLE_RATE = 16_000
@@ -54,5 +54,10 @@ class Listener:
             sound = media.sound_of(copy.path, folder, self.limits).astype(np.float32)
         if not len(sound):
             return ""
-        heard = self._recognise({"raw": sound, "sampling_rate": SAMPLE_RATE})
+        # Whisper reads more than half a minute only with time stamps.
+        more = {"return_timestamps": True} if self._recognise.type == "seq2seq_whisper" else {}
+        try:
+            heard = self._recognise({"raw": sound, "sampling_rate": SAMPLE_RATE}, **more)
+        except (RuntimeError, ValueError) as error:
+            raise ClipError(f"no words found: {str(error).splitlines()[0]}") from None
         return str(heard["text"]).strip()

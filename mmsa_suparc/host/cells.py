@@ -107,7 +107,7 @@ def address(found: dict[str, Any]) -> str:
 
 def is_done(folder: Path, probes: tuple[str, ...]) -> bool:
     """Whether the training is recorded and every probe has been taken."""
-    recorded = bool(store.read(folder / "records.jsonl"))
+    recorded = bool(store.read(folder / "records.jsonl")) and (folder / "labels.csv").is_file()
     return recorded and all((folder / f"{probe}.csv").is_file() for probe in probes)
 
 

@@ -211,7 +211,7 @@ def args_for(config: ModelConfig) -> Any:
             **config.values,
             "model_name": config.model,
             "dataset_name": config.dataset,
-            "featurePath": str(config.feature_path),
+            "featurePath": str(config.feature_path) if config.values["featurePath"] else "",
             "train_samples": config.values.get("train_samples", 0),
         }
     )

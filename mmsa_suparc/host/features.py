@@ -77,7 +77,7 @@ def fill(dataset: Any, args: Any, mode: str) -> None:
             if args[f"feature_{letter}"]
         }
     words = other.get("T", content)
-    dataset.text = without_blank(words["text_bert"], words["raw_text"])
+    dataset.text = without_blank(words["text_bert"], words.get("raw_text", content["raw_text"]))
     dataset.audio = other.get("A", content)["audio"]
     dataset.vision = other.get("V", content)["vision"]
     args["feature_dims"][1] = dataset.audio.shape[2]

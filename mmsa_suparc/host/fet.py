@@ -48,7 +48,9 @@ class ClipFeatures:
 
 def find_python(said: str | None) -> str:
     """The Python that runs MMSA-FET: as said, as ``MMSA_FET_PYTHON`` says, or this one."""
-    return said or os.environ.get(ENVIRONMENT_PYTHON) or sys.executable
+    python = said or os.environ.get(ENVIRONMENT_PYTHON) or sys.executable
+    # Not resolved: the link to Python is what makes it the environment's.
+    return os.path.abspath(os.path.expanduser(python)) if os.sep in python else python
 
 
 def has_fet(python: str) -> bool:

@@ -9,11 +9,13 @@ JSON on standard input, the answer a line on standard output::
     {"audio": "audio.npy" or null, "vision": "vision.npy" or null, "error": null or text}
 
 Repairs of MMSA-FET 0.4.1, from outside: ``mediapipeExtractor.extract`` does not take the keyword
-``tool_output`` that ``run_single`` gives it (single.py:147).
+``tool_output`` that ``run_single`` gives it (single.py:147); pictures are named ``%03d.bmp`` and
+read in the order of their names, so that number 1000 comes between 100 and 101 (utils.py:93).
 """
 
 import json
 import os
+import subprocess
 import sys
 import wave
 from pathlib import Path
@@ -21,14 +23,27 @@ from pathlib import Path
 
 def repaired() -> type:
     """MMSA-FET's tool, with what is wrong in it set right."""
-    from MSA_FET import FeatureExtractionTool
+    from MSA_FET import FeatureExtractionTool, single
     from MSA_FET.extractors.video.mediapipe import mediapipeExtractor
 
     extract = mediapipeExtractor.extract
     mediapipeExtractor.extract = lambda self, folder, name=None, **unknown: extract(
         self, folder, name
     )
+    of_all = single.ffmpeg_extract
+    single.ffmpeg_extract = lambda file, target, mode="audio", fps=10: (
+        pictures(file, target, fps) if mode == "image" else of_all(file, target, mode, fps)
+    )
     return FeatureExtractionTool
+
+
+def pictures(file: Path, folder: Path, fps: float) -> None:
+    """A clip's pictures as files whose names are in order, however many."""
+    subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "error", "-i", str(file), "-vf", f"fps={fps}", "-y",
+         str(folder / "%06d.bmp")],
+        check=True,
+    )  # fmt: skip
 
 
 def warm_up() -> None:

@@ -76,11 +76,9 @@ def check(request: Request) -> None:
     for flag, name in request.feature_files.items():
         if not Path(name).is_file():
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
-    content = reader.read(path)
+    content = _content(request)
     _encoder(config)
-    for flag, name in request.feature_files.items():
-        content = _with_modality(content, reader.read(name), flag[-1])
-    known = serving.known_range(config.dataset, config.values)
+    known = serving.known_range(config, content)
     rules = schema.Rules(
         score_range=None if request.allow_label_range else known,
         lengths=not config.values["need_data_aligned"],
@@ -91,6 +89,20 @@ def check(request: Request) -> None:
     if faults:
         raise schema.FaultsError(path, faults)
     _check_run_folder(request)
+
+
+def _content(request: Request) -> reader.FeatureFile:
+    """The feature file, with modalities of other files where ``-Ft -Fa -Fv`` ask for them; those
+    are features of another making, so the file's own recipe no longer holds."""
+    content = reader.read(request.config.feature_path)
+    for flag, name in request.feature_files.items():
+        content = _with_modality(content, reader.read(name), flag[-1])
+        if flag[-1] in "AV":
+            content = {
+                split: {k: v for k, v in fields.items() if k != "recipe"}
+                for split, fields in content.items()
+            }
+    return content
 
 
 def _encoder(config: ModelConfig) -> str:
@@ -290,10 +302,9 @@ def _run_seed(
         )
 
     if config.model == "suparc":
-        serving.write(
-            request.run_dir, args, content=reader.read(config.feature_path),
-            scores=serving.known_range(config.dataset, config.values),
-        )  # fmt: skip
+        content = _content(request)
+        scores = serving.known_range(config, content)
+        serving.write(request.run_dir, args, content=content, scores=scores)
     weights = folder / "model.safetensors"
     save_weights(weights, result.weights)
     sidecar = {

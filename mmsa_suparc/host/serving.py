@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data import reader, store
 from mmsa_suparc.data.files import write_text
-from mmsa_suparc.data.recipe import FROM_VIDEO, Normalisation, Recipe
+from mmsa_suparc.data.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.host.configs import ModelConfig
 from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
 from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.training.state import sha256
@@ -42,6 +43,7 @@ class Serving:
         normalise: by modality; none where no training clip had it.
         config: the run's values.
         seed: of the training.
+        encoder: folder with the text encoder's configuration and tokenizer.
     """
 
     model: SupArc
@@ -53,6 +55,7 @@ class Serving:
     normalise: dict[str, Normalisation]
     config: dict[str, Any]
     seed: int
+    encoder: Path
 
 
 def write(
@@ -69,7 +72,7 @@ def write(
     from transformers import AutoConfig, AutoTokenizer
 
     train = content["train"]
-    record = json.loads(train["recipe"]) if "recipe" in train else {}
+    record = record_of(content)
     labels = np.asarray(train["regression_labels"], dtype=float)
     low, high = scores or (float(labels.min()), float(labels.max()))
     folder = run_dir / ENCODER
@@ -168,16 +171,29 @@ def assemble(
         tokens=serving["tokens"],
         widths=widths,
         score_range=(low, high),
-        recipe=Recipe.model_validate(features["recipe"]) if features else None,
+        recipe=of_json(features["recipe"]) if features else None,
         normalise={
             name: Normalisation.from_json(features[name]) for name in FROM_VIDEO if name in features
         },
         config=values,
         seed=seed,
+        encoder=encoder,
     )
 
 
-def known_range(dataset: str, values: dict[str, Any]) -> tuple[float, float] | None:
-    """Lowest and highest score of a data set, where they are known."""
-    said = values.get("score_range")
-    return (said[0], said[1]) if said else SCORE_RANGES.get(dataset)
+def record_of(content: reader.FeatureFile) -> dict[str, Any]:
+    """What ``mmsa extract`` wrote of a feature file; nothing for other files."""
+    try:
+        found = json.loads(content["train"].get("recipe", "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def known_range(config: ModelConfig, content: reader.FeatureFile) -> tuple[float, float] | None:
+    """Lowest and highest score, where they are known: as the user says, as the file says, or as
+    the data set has them."""
+    said = config.values.get("score_range")
+    if said and "score_range" not in config.chosen:
+        said = record_of(content).get("score_range", said)
+    return (said[0], said[1]) if said else SCORE_RANGES.get(config.dataset)

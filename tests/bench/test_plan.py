@@ -100,6 +100,12 @@ def test_shipped_files_make_plans_of_known_values(path: Path) -> None:
             assert set(variant.set) | set(variant.sweep) <= known
 
 
+def test_a_seed_given_twice_is_refused(tmp_path: Path) -> None:
+    file = plan.read(write(tmp_path / "b.yaml", data_sets=["demo"], variants={"suparc": {}}))
+    with pytest.raises(ConfigError, match="seed 1 twice"):
+        plan.make_plan(file, seeds=[1, 2, 1])
+
+
 def test_files_are_found_by_name() -> None:
     assert {path.stem for path in SHIPPED} >= {
         "baselines", "ablation", "threshold", "missing", "quick", "study",

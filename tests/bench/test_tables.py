@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,25 @@ def test_figures_of_others_stand_apart_with_their_source(tmp_path: Path) -> None
     assert ("lf_dnn", "here") not in rows
     assert "github.com/thuiar/MMSA" in table.notes[0]
     assert reported_table(results(tmp_path / "demo", "demo", {"suparc": 0.5}), "demo") is None
+
+
+def test_variants_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> None:
+    """Seeds 1 and 2 of the one, 2 and 3 of the other: seed 2 alone is compared."""
+    parts = [
+        results(tmp_path / str(seed), "mosi", offsets)
+        for seed, offsets in (
+            (1, {"suparc": 0.1}), (2, {"suparc": 0.5, "self_mm": 0.75}), (3, {"self_mm": 9.0}),
+        )
+    ]  # fmt: skip
+    found = []
+    for seed, part in enumerate(parts, start=1):
+        for one in part.cells:
+            (one.folder / "seed-1").rename(one.folder / f"seed-{seed}")
+            found.append(replace(one, cell=replace(one.cell, seed=seed)))
+    plan = Plan("", tuple(one.cell for one in found), "suparc", ())
+    difference, _ = compare(Results(plan, tuple(found)), "mosi")["self_mm"]
+    assert difference.seeds == 1
+    assert difference.value == pytest.approx(0.25)
 
 
 def test_a_split_is_compared_with_itself(tmp_path: Path) -> None:

@@ -35,6 +35,27 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         recipe.load(str(path))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"audio": {"tool": "opensmile", "args": {"feature_set": "x and __import__('os')"}}},
+        {"audio": {"tool": "opensmile", "args": {"feature_level": "a.b"}}},
+        {"audio": {"tool": "wav2vec", "pretrained": "/a/b"}},
+        {"video": {"tool": "mediapipe", "args": {"visualize": True}}},
+        {"video": {"tool": "mediapipe", "args": {"visualize_dir": "/etc"}}},
+        {"video": {"tool": "openface", "multiFace": {"enable": True}}},
+        {"video": {"tool": "mediapipe", "fps": "fast"}},
+        {"video": {"tool": "mediapipe", "fps": 0}},
+        {"video": {"tool": "mediapipe", "args": {"$(id)": 1}}},
+    ],
+)
+def test_a_stranger_s_recipe_cannot_run_or_write_anything(change: dict) -> None:
+    good = recipe.load("default").model_dump()
+    assert recipe.of_json(good) == recipe.load("default")
+    with pytest.raises(UserError, match="recipe of the features: "):
+        recipe.of_json({**good, **change})
+
+
 def test_neighbours_become_their_mean() -> None:
     frames = np.arange(14, dtype=np.float32).reshape(7, 2)
     expected = [[2, 3], [8, 9], [12, 13]]
