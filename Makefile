@@ -37,7 +37,7 @@ demo: $(VENV)/.ready
 # A thread a process: two processes that want two cores each wait for each other. In the order of
 # the folders, which has the long files first.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -172,9 +172,9 @@ def test_a_training_clip_gets_the_features_that_it_had(
 def test_many_by_a_table(run: Path, clips: Path, mmsa: Callable) -> None:
     table = "path,text\nRaw/v0/0.mp4,good\nRaw/v0/8.mp4,broken\nRaw/v1/1.mp4,\n"
     (clips / "many.csv").write_text(table)
-    status, out, _ = mmsa("predict", "--run", run, "--csv", clips / "many.csv", "--out", "s.csv")
+    status, _, err = mmsa("predict", "--run", run, "--csv", clips / "many.csv", "--out", "s.csv")
     assert status == 1
-    assert "skipped: Raw/v0/8.mp4: no video that ffmpeg can read" in out
+    assert "skipped: Raw/v0/8.mp4: no video that ffmpeg can read" in err
     scores = pd.read_csv("s.csv")
     assert scores["clip"].tolist() == ["Raw/v0/0.mp4", "Raw/v1/1.mp4"]
     assert "vision missing: no face was found" in scores["warnings"][1]
