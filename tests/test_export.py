@@ -55,8 +55,15 @@ def expected(served: Serving, given: tuple[torch.Tensor, ...], *, tokens: bool) 
     return served.model.predict(served.model.fuse(encodings, present))[:, 0]
 
 
-@pytest.mark.parametrize("tokens", [False, True])
-@pytest.mark.parametrize("kind", ["onnx", "torch"])
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [
+        ("onnx", True),
+        ("torch", False),
+        pytest.param("onnx", False, marks=pytest.mark.slow),
+        pytest.param("torch", True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_file_agrees(kind: str, tokens: bool, run: Path) -> None:
     more = ["--with-text-encoder"] if tokens else []
     done = subprocess.run(

@@ -43,7 +43,10 @@ print("SHA", digest.hexdigest())
 """
 
 
-@pytest.mark.parametrize("model", ["lf_dnn", "tfn", "lmf"])
+@pytest.mark.parametrize(
+    "model",
+    ["lf_dnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tfn", "lmf"))],
+)
 def test_the_toolkit_trains_the_same_with_and_without_the_plugin(model: str, demo: Demo) -> None:
     found = {}
     for mode in ("without", "imported", "registered"):
