@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.data.media import ClipError
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.host.fet import ClipFeatures
 from mmsa_suparc.names import MODALITIES
@@ -166,7 +165,7 @@ class Page:
         chosen = [name for name in MODALITIES if name in present]
         try:
             found = self.predictor.predict_clip(given, text=text, present=chosen)
-        except (ClipError, UserError):
+        except UserError:
             return _words("Nothing to score: upload a clip or type its words, and tick a box.")
         return self.shown(found)
 

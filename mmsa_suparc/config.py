@@ -287,6 +287,27 @@ def assignments(pairs: Iterable[str], source: str = "--set") -> Layer:
     return Layer(source, values)
 
 
+def find_shipped(kind: str, folder: str, name: str) -> Path:
+    """A file by its path, or one of ``plugin_configs()/folder`` by its name.
+
+    Args:
+        kind: what to call it in the message.
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted((plugin_configs() / folder).glob("*.yaml"))}
+    if name in shipped:
+        return shipped[name]
+    raise UserError(
+        f"{kind} {name}: no such file, and none of that name comes with the package"
+        f"{nearest(name, shipped)}; it has {', '.join(shipped)}"
+    )
+
+
 def plugin_configs() -> Path:
     """The folder ``plugin_configs``: inside an installed package, beside it in a checkout."""
     package = Path(__file__).parent

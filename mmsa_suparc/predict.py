@@ -156,8 +156,9 @@ class SupArcPredictor(ModelHubMixin):
             arrays[name], arrays[f"{name}_lengths"] = frames, lengths
         has = {"text": bool((text or "").strip()), "audio": int(arrays["audio_lengths"][0]) > 0,
                "vision": int(arrays["vision_lengths"][0]) > 0}  # fmt: skip
-        chosen = set(present) & set(self.serving.config.get("modalities", MODALITIES))
-        if not any(has[name] for name in chosen):
+        present = tuple(present)
+        used = self.serving.config.get("modalities", MODALITIES)
+        if not any(has[name] for name in present if name in used):
             raise ClipError("; ".join([*warnings, "no modality is left; expected one at least"]))
         (prediction,) = self.predict_features(arrays, present=present)
         return Prediction(**{**asdict(prediction), "warnings": (*warnings, *prediction.warnings)})

@@ -77,14 +77,11 @@ def section(results: Results, dataset: str) -> Section | None:
 
 def annotated(results: Results, dataset: str) -> np.ndarray | None:
     """(3, N) scores of the test clips by modality, where the data set has them (CH-SIMS)."""
-    for result in results.cells:
-        table = result.read("labels.csv") if result.cell.dataset == dataset else None
-        if table is not None:
-            columns = [f"label_{name}" for name in MODALITIES]
-            if not set(columns) <= set(table.columns):
-                return None
-            return table.loc[table["split"] == "test", columns].to_numpy().T
-    return None
+    table = results.clips(dataset)
+    columns = [f"label_{name}" for name in MODALITIES]
+    if table is None or not set(columns) <= set(table.columns):
+        return None
+    return table.loc[table["split"] == "test", columns].to_numpy().T
 
 
 def _by_subset(results: Results, dataset: str, variant: str) -> dict[str, np.ndarray]:

@@ -82,15 +82,14 @@ def _points(results: Results, dataset: str) -> pd.DataFrame:
 
 def positive_shares(results: Results, dataset: str, thresholds: list[float]) -> dict[float, float]:
     """The share of all pairs of training clips within each threshold."""
-    for result in results.cells:
-        table = result.read("labels.csv") if result.cell.dataset == dataset else None
-        if table is not None:
-            labels = np.sort(table.loc[table["split"] == "train", "label"].to_numpy())
-            pairs = len(labels) * (len(labels) - 1) / 2
-            within = {
-                threshold: np.searchsorted(labels, labels + threshold + 1e-9, side="right")
-                - np.arange(1, len(labels) + 1)
-                for threshold in thresholds
-            }
-            return {t: float(counts.sum() / pairs) for t, counts in within.items() if pairs}
-    return {}
+    table = results.clips(dataset)
+    if table is None:
+        return {}
+    labels = np.sort(table.loc[table["split"] == "train", "label"].to_numpy())
+    pairs = len(labels) * (len(labels) - 1) / 2
+    within = {
+        threshold: np.searchsorted(labels, labels + threshold + 1e-9, side="right")
+        - np.arange(1, len(labels) + 1)
+        for threshold in thresholds
+    }
+    return {t: float(counts.sum() / pairs) for t, counts in within.items() if pairs}

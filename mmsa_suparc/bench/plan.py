@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmsa_suparc.config import plugin_configs, read_file
-from mmsa_suparc.errors import ConfigError, UserError, nearest
+from mmsa_suparc.config import find_shipped, read_file
+from mmsa_suparc.errors import ConfigError, nearest
 
 #: What can be measured of a trained model beside its metrics.
 PROBES = ("missing", "noise", "geometry")
@@ -92,16 +92,7 @@ def find_file(name: str) -> Path:
     Raises:
         UserError: neither.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    shipped = {file.stem: file for file in sorted((plugin_configs() / "bench").glob("*.yaml"))}
-    if name in shipped:
-        return shipped[name]
-    raise UserError(
-        f"benchmark {name}: no such file, and none of that name comes with the package"
-        f"{nearest(name, shipped)}; it has {', '.join(shipped)}"
-    )
+    return find_shipped("benchmark", "bench", name)
 
 
 def read(path: Path) -> BenchFile:

@@ -137,11 +137,18 @@ class Results:
 
     def training_mean(self, dataset: str) -> float | None:
         """The mean score of the training clips."""
+        table = self.clips(dataset)
+        if table is None:
+            return None
+        return float(table.loc[table["split"] == "train", "label"].mean())
+
+    def clips(self, dataset: str) -> pd.DataFrame | None:
+        """split, id, label of every clip, the same for all cells; None where none was kept."""
         for result in self.cells:
             if result.cell.dataset == dataset and result.record:
                 table = result.read("labels.csv")
                 if table is not None:
-                    return float(table.loc[table["split"] == "train", "label"].mean())
+                    return table
         return None
 
     def control(self, dataset: str, split: str = "test") -> dict[str, float]:

@@ -18,8 +18,7 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d", "--dataset", default="mosi", metavar="NAME",
         help="data set: mosi, mosei, sims; demo, which needs no files; custom, with --features "
-        "(see: mmsa datasets); "
-        "default mosi",
+        "(see: mmsa datasets); default mosi",
     )  # fmt: skip
     parser.add_argument(
         "-c", "--config", default="", metavar="FILE",
@@ -138,9 +137,9 @@ def _of_own_data(options: argparse.Namespace) -> dict[str, Any]:
     flags: dict[str, Any] = {}
     if getattr(options, "features", None) is not None:
         flags["featurePath"] = str(Path(options.features).expanduser().resolve())
-    for name, key in (("metrics", "metrics"), ("data_name", "data_name")):
+    for name in ("metrics", "data_name"):
         if getattr(options, name, None) is not None:
-            flags[key] = getattr(options, name)
+            flags[name] = getattr(options, name)
     if getattr(options, "score_range", None) is not None:
         flags["score_range"] = list(score_range(options))
     only = set(flags) - {"featurePath"}

@@ -66,7 +66,7 @@ def handle(options: argparse.Namespace) -> int:
         if options.features:
             names, found, faults = _of_features(predictor, options.features)
         else:
-            names, found, faults = _of_videos(predictor, _clips(options), options)
+            names, found, faults = _of_videos(predictor, options, limits)
     finally:
         predictor.close()
     _tell(options, names, found)
@@ -130,12 +130,13 @@ def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
 
 
 def _of_videos(
-    predictor: Any, clips: list[tuple[str, Path, str | None]], options: argparse.Namespace
+    predictor: Any, options: argparse.Namespace, limits: Any
 ) -> tuple[list[str], list[Any], list[str]]:
     from mmsa_suparc.data.media import ClipError
     from mmsa_suparc.progress import progress
 
-    listener = _listener(options)
+    clips = _clips(options)
+    listener = _listener(options, limits)
     names, found, faults = [], [], []
     bar = progress(None, "clips", len(clips))
     for name, video, text in clips:
@@ -156,13 +157,12 @@ def _of_videos(
     return names, found, faults
 
 
-def _listener(options: argparse.Namespace) -> Any:
+def _listener(options: argparse.Namespace, limits: Any) -> Any:
     if not options.speech_recognition:
         return None
-    from mmsa_suparc.cli.options import extraction_limits
     from mmsa_suparc.data.speech import Listener
 
-    return Listener(options.speech_recognition, limits=extraction_limits(options))
+    return Listener(options.speech_recognition, limits=limits)
 
 
 def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mmsa_suparc.config import plugin_configs, read_file
-from mmsa_suparc.errors import ConfigError, UserError, nearest
+from mmsa_suparc.config import find_shipped, read_file
+from mmsa_suparc.errors import ConfigError, UserError
 
 Count = Annotated[int, Field(ge=1)]
 #: The modalities that come from a video; text comes from the user.
@@ -146,15 +145,7 @@ def load(name: str) -> Recipe:
         UserError: neither.
         ConfigError: an unknown key or a wrong type.
     """
-    path = Path(name).expanduser()
-    if not path.is_file():
-        shipped = {file.stem: file for file in sorted((plugin_configs() / "fet").glob("*.yaml"))}
-        if name not in shipped:
-            raise UserError(
-                f"recipe {name}: no such file, and none of that name comes with the package"
-                f"{nearest(name, shipped)}; it has {', '.join(shipped)}"
-            )
-        path = shipped[name]
+    path = find_shipped("recipe", "fet", name)
     content = read_file(path)
     try:
         return Recipe.model_validate(content)

@@ -33,10 +33,18 @@ def build_suparc(args: Any) -> SupArc:
 
     config = config_of(args)
     _, audio_width, vision_width = args["feature_dims"]
+    transformer = AutoModel.from_pretrained(config.pretrained)
+    return network(
+        config, transformer=transformer, audio_width=audio_width, vision_width=vision_width
+    )
+
+
+def network(
+    config: SupArcConfig, *, transformer: Any, audio_width: int, vision_width: int
+) -> SupArc:
+    """SupArc as configured, around a text encoder, for features of these widths."""
     return SupArc(
-        text_encoder=TextEncoder(
-            transformer=AutoModel.from_pretrained(config.pretrained), finetune=config.use_finetune
-        ),
+        text_encoder=TextEncoder(transformer=transformer, finetune=config.use_finetune),
         audio_encoder=SequenceEncoder(
             width=audio_width, hidden=config.audio_hidden, layers=config.lstm_layers
         ),

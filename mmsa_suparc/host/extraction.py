@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import zipfile
@@ -18,6 +17,7 @@ import pandas as pd
 
 from mmsa_suparc.data import recipe as recipes
 from mmsa_suparc.data import safe_pickle
+from mmsa_suparc.data.cache import file_identity, key_of
 from mmsa_suparc.data.clip_table import Row
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.data.media import ClipError, Limits
@@ -199,12 +199,10 @@ def write_report(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
 def _address(video: Path, recipe: Recipe) -> str:
     """Of a video as it is now and a recipe."""
     try:
-        state = video.stat()
-        stamp = f"{video.resolve()}:{state.st_size}:{state.st_mtime_ns}"
+        stamp = file_identity(video)
     except OSError:
         stamp = str(video)
-    text = stamp + json.dumps(recipe.model_dump(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return key_of(stamp, json.dumps(recipe.model_dump(), sort_keys=True))
 
 
 def _save(file: Any, found: ClipFeatures) -> None:

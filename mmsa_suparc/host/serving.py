@@ -16,13 +16,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data import reader, store
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.host.adapters import config_of, network
 from mmsa_suparc.host.configs import ModelConfig
-from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
+from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.training.state import sha256
 
@@ -143,24 +143,12 @@ def assemble(
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    known = {key: value for key, value in values.items() if key in SupArcConfig.model_fields}
-    config = SupArcConfig(**known)
     widths = serving["widths"]
-    model = SupArc(
-        text_encoder=TextEncoder(
-            transformer=AutoModel.from_config(AutoConfig.from_pretrained(encoder)),
-            finetune=config.use_finetune,
-        ),
-        audio_encoder=SequenceEncoder(
-            width=widths["audio"], hidden=config.audio_hidden, layers=config.lstm_layers
-        ),
-        vision_encoder=SequenceEncoder(
-            width=widths["vision"], hidden=config.vision_hidden, layers=config.lstm_layers
-        ),
-        fusion_width=config.fusion_width,
-        dropout=config.dropout,
-        mask_vector=config.mask_vector,
-        modalities=config.modalities,
+    model = network(
+        config_of(values),
+        transformer=AutoModel.from_config(AutoConfig.from_pretrained(encoder)),
+        audio_width=widths["audio"],
+        vision_width=widths["vision"],
     )
     model.load_state_dict(weights)
     features = serving["features"]
