@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli.options import add_custom, of_own_data
 from mmsa_suparc.errors import StoppedError, UserError
 
 
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text-encoder", default=None, metavar="NAME_OR_PATH", help="for every model that uses one"
     )
     parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most, for all")
+    add_custom(parser)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
         help="a value for all trainings, above the file's shared ones; repeatable",
@@ -79,6 +81,7 @@ def handle(options: argparse.Namespace) -> int:
     if options.epochs is not None:
         shared["epochs"] = options.epochs
     datasets = options.dataset or file.data_sets
+    shared.update(of_own_data(options, datasets))
     models = {name: cells.models_that_run(name) for name in datasets} if file.all_models else {}
     made = plan.make_plan(
         file,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 
-from mmsa_suparc.cli.options import add_model_and_data, load_config
+from mmsa_suparc.cli.options import add_custom, add_model_and_data, load_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("show",), help="show: print keys, values, sources")
     add_model_and_data(parser)
+    add_custom(parser)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.cli.options import add_allowances
+from mmsa_suparc.cli.options import add_allowances, add_score_range, score_range
 
 #: What ``make-demo`` takes the sizes of, beside the clips.
 SIZES = (
@@ -25,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="name every fault of a feature file, or sum it up")
     check.add_argument("file", metavar="FILE", help="feature file in the toolkit's format")
     check.add_argument(
-        "--data-set", default="mosi", metavar="NAME", help="whose score range holds; default mosi"
-    )
+        "--data-set", default="mosi", metavar="NAME",
+        help="whose score range holds; custom takes --score-range; default mosi",
+    )  # fmt: skip
+    add_score_range(check)
     check.add_argument(
         "--text-encoder", default=None, metavar="NAME_OR_PATH",
         help="also check token ids against this encoder's vocabulary",
@@ -115,15 +117,18 @@ def _check(options: argparse.Namespace) -> int:
     from mmsa_suparc.errors import UserError, nearest
     from mmsa_suparc.names import SCORE_RANGES
 
-    if options.data_set not in SCORE_RANGES:
-        hint = nearest(options.data_set, SCORE_RANGES)
+    allowed = {**SCORE_RANGES, "custom": score_range(options)}
+    if options.data_set not in allowed:
+        hint = nearest(options.data_set, allowed)
         raise UserError(f"--data-set {options.data_set}: unknown data set{hint}")
+    if options.score_range and options.data_set != "custom":
+        raise UserError("--score-range is for data of one's own: --data-set custom")
     vocabulary = None
     if options.text_encoder is not None:
         vocabulary = int(encoder_config(find_encoder(options.text_encoder)).vocab_size)
     content = reader.read(options.file)
     rules = schema.Rules(
-        score_range=None if options.allow_label_range else SCORE_RANGES[options.data_set],
+        score_range=None if options.allow_label_range else allowed[options.data_set],
         lengths=not options.aligned,
         unimodal=options.data_set.startswith("sims"),
         vocabulary=vocabulary,

@@ -92,6 +92,8 @@ def handle(options: argparse.Namespace) -> int:
 
 
 def _report(table: Any, found: Any) -> list[tuple[str, str, str]]:
+    from mmsa_suparc.data.text import TOKENS, surely_cut
+
     rows = [(where, "skipped", reason) for where, reason in table.faults]
     rows += [(clip, "skipped", reason) for clip, reason in found.faults]
     for row in table.rows:
@@ -99,12 +101,16 @@ def _report(table: Any, found: Any) -> list[tuple[str, str, str]]:
             notes = list(found.features[row.id].notes)
             if not row.text:
                 notes.append("text missing: no words in the table")
+            elif surely_cut(row.text):
+                notes.append(f"text: more words than {TOKENS} tokens hold; later ones are cut")
             rows.append((row.id, "done", "; ".join(notes)))
     return rows
 
 
 def _summary(out: Path, report: Path, content: Any, skipped: int, recipe: Any) -> None:
     """Counts, by split, of clips and of what they lack."""
+    from mmsa_suparc.data.text import TOKENS, surely_cut
+
     for split, fields in content.items():
         lacking = {
             "text": sum(not text for text in fields["raw_text"]),
@@ -120,6 +126,9 @@ def _summary(out: Path, report: Path, content: Any, skipped: int, recipe: Any) -
         )
         for name in ("audio", "vision")
     }
+    long = sum(surely_cut(text) for fields in content.values() for text in fields["raw_text"])
+    if long:
+        print(f"{long} clips have more words than {TOKENS} tokens hold; later ones are cut")
     for name, count in cut.items():
         if count:
             most = getattr(recipe.frames, name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -124,26 +126,36 @@ def given(options: argparse.Namespace) -> list[Any]:
         flags["pretrained"] = options.text_encoder
     if getattr(options, "epochs", None) is not None:
         flags["epochs"] = options.epochs
-    flags.update(_of_own_data(options))
+    flags.update(of_own_data(options, [options.dataset]))
     return [assignments(options.assignments), Layer("command line", flags)]
 
 
-def _of_own_data(options: argparse.Namespace) -> dict[str, Any]:
-    """The values that :func:`add_custom`'s options give."""
+def of_own_data(options: argparse.Namespace, datasets: Sequence[str]) -> dict[str, Any]:
+    """The values that :func:`add_custom`'s options give, for a command on these data sets."""
     from pathlib import Path
 
     from mmsa_suparc.errors import UserError
 
     flags: dict[str, Any] = {}
     if getattr(options, "features", None) is not None:
-        flags["featurePath"] = str(Path(options.features).expanduser().resolve())
+        path = Path(options.features).expanduser()
+        if not path.is_file():
+            raise UserError(
+                f"--features {options.features}: no such file; expected a feature file, as mmsa "
+                "extract writes it"
+            )
+        flags["featurePath"] = str(path.resolve())
     for name in ("metrics", "data_name"):
         if getattr(options, name, None) is not None:
             flags[name] = getattr(options, name)
+    if not re.fullmatch(r"[\w.-]+", flags.get("data_name", "own")):
+        raise UserError(
+            f"--data-name {flags['data_name']}: it names files; expected letters, digits, . _ -"
+        )
     if getattr(options, "score_range", None) is not None:
         flags["score_range"] = list(score_range(options))
     only = set(flags) - {"featurePath"}
-    if only and options.dataset != "custom":
+    if only and set(datasets) != {"custom"}:
         flag = "--" + min(only).replace("_", "-")
         raise UserError(f"{flag} is for data of one's own: -d custom --features FILE")
     return flags

@@ -119,12 +119,11 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.host import runs
     from mmsa_suparc.training.runtime import find_device
 
-    model, dataset = config.model, config.dataset
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
     request = runs.Request(
         config=config,
-        seeds=tuple(options.seeds) or ((1111,) if dataset == "demo" else TOOLKIT_SEEDS),
-        run_dir=Path(options.run_dir or f"runs/{model}-{dataset}-{stamp}").expanduser(),
+        seeds=tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS),
+        run_dir=Path(options.run_dir or folder).expanduser(),
         device=find_device(_device_name(options)),
         result_dir=Path(options.res_save_dir or "~/MMSA/results").expanduser(),
         model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,
@@ -159,7 +158,7 @@ def _train(request: Any, verbose: int) -> int:
         if verbose > 0:
             place = f"{list(request.seeds).index(seed) + 1}/{len(request.seeds)}"
             print(
-                f"{config.model} on {config.dataset}, seed {seed} ({place}), {request.device}",
+                f"{config.model} on {config.data_name}, seed {seed} ({place}), {request.device}",
                 flush=True,
             )
 
@@ -175,7 +174,7 @@ def _train(request: Any, verbose: int) -> int:
         raise stopped(f"{error}; to go on: {_resume_command(request)}", stop.signal or 2) from None
     if not results:
         return 0  # the main process tells
-    title = f"{config.model} on {config.dataset}"
+    title = f"{config.model} on {config.data_name}"
     console().print(
         results_table(title, [(record["seed"], record["metrics"]["test"]) for record in results])
     )

@@ -13,12 +13,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.cli.options import add_model_and_data, given, load_config, quiet_libraries
+from mmsa_suparc.cli.options import (
+    add_custom,
+    add_model_and_data,
+    given,
+    load_config,
+    quiet_libraries,
+)
 from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
+    add_custom(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="in all; default 50")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from mmsa_suparc.progress import progress
 
 #: Clips compared to find out whether a file's tokens are those of the encoder's tokenizer.
 SAMPLE = 64
+#: Tokens a clip where the file has none yet: the toolkit's, first and last sign included.
+TOKENS = 50
 
 
 def find_encoder(name: str) -> str:
@@ -103,7 +106,7 @@ def with_tokens(content: FeatureFile, encoder: str) -> FeatureFile:
         if tokens is None:
             if texts is None:
                 raise UserError(f"split '{split}' has neither text_bert nor raw_text")
-            fields = {**fields, "text_bert": tokenise(tokenizer, texts, length=50)}
+            fields = {**fields, "text_bert": tokenise(tokenizer, texts, length=TOKENS)}
         elif texts is not None and not _same_tokens(tokenizer, texts, tokens):
             length = int(np.shape(tokens)[-1])
             fields = {**fields, "text_bert": tokenise(tokenizer, texts, length=length)}
@@ -128,6 +131,11 @@ def tokenise(tokenizer: Any, texts: Sequence[str], *, length: int) -> np.ndarray
     )
     parts = [encoded["input_ids"], encoded["attention_mask"], encoded["token_type_ids"]]
     return np.stack([np.asarray(part, dtype=np.int32) for part in parts], axis=1)
+
+
+def surely_cut(text: str) -> bool:
+    """Whether any tokenizer makes more than :data:`TOKENS` of it: by words, or Han characters."""
+    return len(re.findall(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+", text)) > TOKENS - 2
 
 
 def _same_tokens(tokenizer: Any, texts: Sequence[str], tokens: np.ndarray) -> bool:

@@ -61,6 +61,11 @@ class ModelConfig:
     chosen: frozenset[str]  # keys that the user set
 
     @property
+    def data_name(self) -> str:
+        """What to call the data: the data set, or the name that the user gave his own."""
+        return str(self.values.get("data_name", self.dataset))
+
+    @property
     def feature_path(self) -> Path:
         """The feature file: as configured, below the data root where it is relative.
 

@@ -315,7 +315,7 @@ def _run_seed(
     }
     write_text(folder / "model.json", _json(sidecar))
     if request.model_dir is not None:
-        name = f"{config.model}-{config.dataset}-{seed}.pth"
+        name = f"{config.model}-{config.data_name}-{seed}.pth"
         save_weights(request.model_dir / name, result.weights)
     write_text(folder / "predictions.csv", result.predictions.to_csv(index=False))
     write_text(folder / "metrics.json", _json(result.metrics))
@@ -345,7 +345,7 @@ def _append_toolkit_table(request: Request, results: Sequence[Record]) -> None:
     for name in results[0]["metrics"]["test"]:
         values = np.array([result["metrics"]["test"][name] for result in results]) * 100
         row[name] = (round(float(values.mean()), 2), round(float(values.std()), 2))
-    table = request.result_dir / "normal" / f"{request.config.dataset}.csv"
+    table = request.result_dir / "normal" / f"{request.config.data_name}.csv"
     append_rows(table, pd.DataFrame([row]))
 
 
