@@ -105,7 +105,8 @@ def handle(options: argparse.Namespace) -> int:
     for cell, what, job in zip(made.cells, found, jobs, strict=True):
         if not job.done:
             cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
-    _run(options, jobs)
+    # Variants that come to the same values share one training.
+    _run(options, list({job.folder: job for job in jobs}.values()))
     return _report(options, made, jobs, out)
 
 
@@ -182,17 +183,20 @@ def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
     from mmsa_suparc.host import cells
 
     known = execute.known_seconds(jobs)
-    total = 0.0
+    to_do: dict[Path, float] = {}
     for cell, job in zip(made.cells, jobs, strict=True):
-        about = "done"
-        if not job.done:
+        if job.done:
+            about = "done"
+        elif job.folder in to_do:
+            about = "the same training as above"
+        else:
             guess = cell.model not in known
             seconds = cells.guessed_seconds(cell, data_root) if guess else known[cell.model]
-            total += seconds
+            to_do[job.folder] = seconds
             about = f"≈ {seconds:.0f} s{' (a guess)' if guess else ''}"
         print(f"{job.folder.name}  {cell.name}  ({cell.model}): {about}")
-    left = sum(not job.done for job in jobs)
-    print(f"{len(jobs)} trainings, {left} to do, about {total / 60:.0f} minutes one by one")
+    count, total = len({job.folder for job in jobs}), sum(to_do.values())
+    print(f"{count} trainings, {len(to_do)} to do, about {total / 60:.0f} minutes one by one")
 
 
 class Display:

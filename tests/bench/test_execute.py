@@ -103,6 +103,27 @@ def test_a_plan_has_a_time_before_anything_was_timed(mmsa: Callable, demo: Demo)
     assert not Path("out").exists()
 
 
+def test_variants_of_the_same_values_share_a_training(mmsa: Callable, demo: Demo) -> None:
+    file = bench_file(
+        variants={
+            "ours": {"model": "suparc"},
+            "again": {"model": "suparc", "set": {"threshold": 0.5}},
+        },
+        reference="ours",
+    )
+    run = ("bench", file, "--out", "out", "--jobs", 2)
+    status, out, _ = mmsa(*run, "--dry-run")
+    assert "again on demo, seed 1  (suparc): the same training as above" in out
+    assert "1 trainings, 1 to do" in out
+    status, out, _ = mmsa(*run)
+    assert status == 0
+    assert "[1/1]" in out
+    assert "2 of 2 done" in out
+    table = pd.read_csv("out/results.csv")
+    assert set(table["variant"]) == {"ours", "again"}
+    assert len(list(Path("out/cells").iterdir())) == 1
+
+
 def test_mistakes_are_named_before_anything_is_written(mmsa: Callable, demo: Demo) -> None:
     wrong = bench_file(variants={"ours": {"model": "suparc", "set": {"treshold": 1}}}, reference="")
     status, _, err = mmsa("bench", wrong, "--out", "out")
