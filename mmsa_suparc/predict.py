@@ -285,16 +285,7 @@ class SupArcPredictor(ModelHubMixin):
         served.model.text_encoder.transformer.config.save_pretrained(
             save_directory / serving.ENCODER
         )
-        features: dict[str, Any] = {}
-        if served.recipe is not None:
-            features = {
-                "recipe": served.recipe.model_dump(),
-                **{name: one.as_json() for name, one in served.normalise.items()},
-            }
-        content = {
-            "widths": served.widths, "tokens": served.tokens,
-            "score_range": list(served.score_range), "features": features, "seed": served.seed,
-        }  # fmt: skip
+        content = {**served.content, "seed": served.seed}
         (save_directory / serving.SERVING).write_text(json.dumps(content), encoding="utf-8")
         (save_directory / "README.md").write_text(self.card(), encoding="utf-8")
 

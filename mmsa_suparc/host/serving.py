@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from mmsa_suparc.data import reader, store
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
+from mmsa_suparc.data.text import TOKENS
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.host.adapters import config_of, network
 from mmsa_suparc.host.configs import ModelConfig
@@ -44,6 +45,7 @@ class Serving:
         config: the run's values.
         seed: of the training.
         encoder: folder with the text encoder's configuration and tokenizer.
+        content: what ``serving.json`` holds.
     """
 
     model: SupArc
@@ -56,6 +58,7 @@ class Serving:
     config: dict[str, Any]
     seed: int
     encoder: Path
+    content: dict[str, Any]
 
 
 def write(
@@ -80,7 +83,7 @@ def write(
     AutoTokenizer.from_pretrained(args["pretrained"]).save_pretrained(folder)
     serving = {
         "widths": {name: int(train[name].shape[2]) for name in FROM_VIDEO},
-        "tokens": int(train["text_bert"].shape[2]) if "text_bert" in train else 50,
+        "tokens": int(train["text_bert"].shape[2]) if "text_bert" in train else TOKENS,
         "score_range": [low, high],
         "features": record,
     }
@@ -166,6 +169,7 @@ def assemble(
         config=values,
         seed=seed,
         encoder=encoder,
+        content=serving,
     )
 
 
