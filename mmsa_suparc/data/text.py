@@ -48,6 +48,8 @@ def find_encoder(name: str) -> str:
 
     try:
         AutoConfig.from_pretrained(name, local_files_only=True)
+        if not _hub_answers():
+            _stay_offline()
         return name
     except (OSError, ValueError):
         pass
@@ -78,6 +80,14 @@ def _hub_answers() -> bool:
     except OSError:
         return False
     return True
+
+
+def _stay_offline() -> None:
+    """Take what is in the local cache: else every file of it is looked for in vain, five times."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = True
+    os.environ["HF_HUB_OFFLINE"] = "1"  # for processes started from here
 
 
 def encoder_config(name: str) -> Any:

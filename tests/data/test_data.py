@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +235,23 @@ def test_cache_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("MMSA_SUPARC_CACHE", str(tmp_path / "file" / "below"))
     with pytest.raises(DiskError, match="MMSA_SUPARC_CACHE"):
         cache.cache_folder()
+
+
+def test_without_a_network_a_cached_encoder_is_taken_at_once(tmp_path: Path) -> None:
+    name = tmp_path / "hub" / "models--some--encoder"
+    (name / "refs").mkdir(parents=True)
+    (name / "refs" / "main").write_text("abc")
+    shutil.copytree(demo.make_demo().encoder, name / "snapshots" / "abc")
+    code = (
+        "from transformers import AutoTokenizer\n"
+        "from mmsa_suparc.data.text import find_encoder\n"
+        "print(len(AutoTokenizer.from_pretrained(find_encoder('some/encoder'))))"
+    )
+    where = {"HF_HUB_CACHE": str(name.parent), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_OFFLINE": "0", **where},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) > 10
+    assert "Retrying" not in done.stderr
