@@ -1,7 +1,7 @@
 """A local page to try a model: upload a clip, type its words, take modalities away.
 
 What strangers send is met at the door (:class:`Guard`) before Gradio sees it, and behind it by the
-fence around every program that reads a video (:mod:`mmsa_suparc.data.media`).
+fence around every program that reads a video (:mod:`mmsa_suparc.videos.media`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host.fet import ClipFeatures
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.predict import Prediction, SupArcPredictor
+from mmsa_suparc.videos.fet import ClipFeatures
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

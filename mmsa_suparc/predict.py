@@ -15,14 +15,14 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmsa_suparc.data.media import ClipError, Limits
-from mmsa_suparc.data.recipe import FROM_VIDEO, Recipe
 from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.host import serving
-from mmsa_suparc.host.extraction import shaped
-from mmsa_suparc.host.fet import ClipFeatures, Extractor
 from mmsa_suparc.names import MODALITIES
+from mmsa_suparc.videos.extraction import shaped
+from mmsa_suparc.videos.fet import ClipFeatures, Extractor
+from mmsa_suparc.videos.media import ClipError, Limits
+from mmsa_suparc.videos.recipe import FROM_VIDEO, Recipe
 
 #: Scores closer to the middle of the range than this share of its half are neutral.
 NEUTRAL = 0.05

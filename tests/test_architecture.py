@@ -19,6 +19,7 @@ ORDER = (
     "analysis",
     "host",
     "bench",
+    "videos",
     "training",
     "data",
     "model",

@@ -72,9 +72,9 @@ def handle(options: argparse.Namespace) -> int:
 
 def _videos() -> str:
     """Whether ``mmsa extract`` finds ffmpeg and MMSA-FET."""
-    from mmsa_suparc.data.media import ffmpeg
     from mmsa_suparc.errors import UserError
-    from mmsa_suparc.host.fet import ENVIRONMENT_PYTHON, find_python, has_fet
+    from mmsa_suparc.videos.fet import ENVIRONMENT_PYTHON, find_python, has_fet
+    from mmsa_suparc.videos.media import ffmpeg
 
     python = find_python(None)
     found = "MMSA-FET found" if has_fet(python) else "no MMSA-FET"

@@ -44,10 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, score_range
-    from mmsa_suparc.data import clip_table, recipe
     from mmsa_suparc.errors import UserError
-    from mmsa_suparc.host import extraction
     from mmsa_suparc.progress import progress
+    from mmsa_suparc.videos import clip_table, extraction, recipe
 
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: expected a number ≥ 1")

@@ -109,8 +109,8 @@ def end_cleanly() -> None:
 
 def extraction_limits(options: argparse.Namespace) -> Any:
     """What one clip may cost."""
-    from mmsa_suparc.data.media import Limits
     from mmsa_suparc.errors import UserError
+    from mmsa_suparc.videos.media import Limits
 
     if not 0 < options.max_seconds <= 600:
         raise UserError(f"--max-seconds {options.max_seconds:g}: expected a number up to 600")

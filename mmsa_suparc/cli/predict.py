@@ -132,8 +132,8 @@ def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
 def _of_videos(
     predictor: Any, options: argparse.Namespace, limits: Any
 ) -> tuple[list[str], list[Any], list[str]]:
-    from mmsa_suparc.data.media import ClipError
     from mmsa_suparc.progress import progress
+    from mmsa_suparc.videos.media import ClipError
 
     clips = _clips(options)
     listener = _listener(options, limits)
@@ -160,7 +160,7 @@ def _of_videos(
 def _listener(options: argparse.Namespace, limits: Any) -> Any:
     if not options.speech_recognition:
         return None
-    from mmsa_suparc.data.speech import Listener
+    from mmsa_suparc.videos.speech import Listener
 
     return Listener(options.speech_recognition, limits=limits)
 

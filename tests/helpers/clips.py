@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsa_suparc.data.media import ffmpeg
+from mmsa_suparc.videos.media import ffmpeg
 
 SAMPLE_RATE = 16_000
 SENTENCES = (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_suparc.data import media
-from mmsa_suparc.data.media import ClipError, Copy, Limits
+from mmsa_suparc.videos import media
+from mmsa_suparc.videos.media import ClipError, Copy, Limits
 from tests.helpers.clips import make_clip
 from tests.helpers.hostile import make_hostile
 

@@ -1,6 +1,6 @@
 """Runs MMSA-FET, in a process and, where the user says so, an environment of its own.
 
-Started as a script by :mod:`mmsa_suparc.host.fet`; imports nothing of this package, so that
+Started as a script by :mod:`mmsa_suparc.videos.fet`; imports nothing of this package, so that
 MMSA-FET (GPL-3.0) and its older libraries need not be where the rest is. A request is a line of
 JSON on standard input, the answer a line on standard output::
 

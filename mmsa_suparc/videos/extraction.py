@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmsa_suparc.data import recipe as recipes
 from mmsa_suparc.data import safe_pickle
 from mmsa_suparc.data.cache import file_identity, key_of
-from mmsa_suparc.data.clip_table import Row
 from mmsa_suparc.data.files import write_atomically, write_text
-from mmsa_suparc.data.media import ClipError, Limits
-from mmsa_suparc.data.recipe import FROM_VIDEO, Normalisation, Recipe
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host.fet import ClipFeatures, Extractor
 from mmsa_suparc.names import SPLITS
+from mmsa_suparc.videos import recipe as recipes
+from mmsa_suparc.videos.clip_table import Row
+from mmsa_suparc.videos.fet import ClipFeatures, Extractor
+from mmsa_suparc.videos.media import ClipError, Limits
+from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe
 
 
 @dataclass

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_suparc.data import media
-from mmsa_suparc.data.media import ClipError, Limits
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.videos import media
+from mmsa_suparc.videos.media import ClipError, Limits
 
 SAMPLE_RATE = 16_000
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmsa_suparc.config import plugin_configs
-from mmsa_suparc.data import recipe
-from mmsa_suparc.data.recipe import Normalisation, averaged, padded
 from mmsa_suparc.errors import ConfigError, UserError
+from mmsa_suparc.videos import recipe
+from mmsa_suparc.videos.recipe import Normalisation, averaged, padded
 
 SHIPPED = sorted((plugin_configs() / "fet").glob("*.yaml"))
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_suparc.data import media
-from mmsa_suparc.data.media import ClipError, Limits
-from mmsa_suparc.data.recipe import Recipe, averaged
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.videos import media
+from mmsa_suparc.videos.media import ClipError, Limits
+from mmsa_suparc.videos.recipe import Recipe, averaged
 
 ENVIRONMENT_PYTHON = "MMSA_FET_PYTHON"
 #: Seconds that MMSA-FET may take to load its libraries.
@@ -171,7 +171,7 @@ def _nothing_found(error: str) -> bool:
 
 
 class Worker:
-    """A process that runs MMSA-FET; see :mod:`mmsa_suparc.host.fet_worker`.
+    """A process that runs MMSA-FET; see :mod:`mmsa_suparc.videos.fet_worker`.
 
     Raises:
         UserError: MMSA-FET cannot be loaded there.

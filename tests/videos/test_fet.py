@@ -21,12 +21,13 @@ import pandas as pd
 import psutil
 import pytest
 
-from mmsa_suparc.data import reader, recipe
+from mmsa_suparc.data import reader
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.data.media import ClipError, Limits
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host.fet import ClipFeatures, Extractor
 from mmsa_suparc.predict import SupArcPredictor
+from mmsa_suparc.videos import recipe
+from mmsa_suparc.videos.fet import ClipFeatures, Extractor
+from mmsa_suparc.videos.media import ClipError, Limits
 from tests.helpers.clips import make_clip, make_data_set
 from tests.helpers.hostile import SECRET, make_hostile
 

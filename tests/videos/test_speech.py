@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmsa_suparc.data.media import ClipError
-from mmsa_suparc.data.speech import Listener
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.videos.media import ClipError
+from mmsa_suparc.videos.speech import Listener
 from tests.helpers.clips import make_clip
 
 

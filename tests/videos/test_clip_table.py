@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_suparc.data import clip_table
-from mmsa_suparc.data.clip_table import Row
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.videos import clip_table
+from mmsa_suparc.videos.clip_table import Row
 
 GOOD = "path,text,score,split,speaker\n"
 
