@@ -13,9 +13,7 @@ PACKAGE = Path(mmsa_suparc.__file__).parent
 #: From the top of the sentence to its end: a part may import those after it, not before.
 ORDER = (
     "cli",
-    "app",
-    "export",
-    "predict",
+    "serving",
     "analysis",
     "host",
     "bench",

@@ -48,8 +48,8 @@ def handle(options: argparse.Namespace) -> int:
     except ImportError:
         raise UserError("Gradio is not installed; pip install 'mmsa-suparc[app]'") from None
     quiet_libraries(options.verbose)
-    from mmsa_suparc import app
-    from mmsa_suparc.predict import SupArcPredictor
+    from mmsa_suparc.serving import app
+    from mmsa_suparc.serving.predictor import SupArcPredictor
 
     end_cleanly()
     _check_port(options.host, options.port)

@@ -33,8 +33,8 @@ def handle(options: argparse.Namespace) -> int:
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; expected a file to write")
     quiet_libraries(options.verbose)
-    from mmsa_suparc.export import NAMES, export
     from mmsa_suparc.host import serving
+    from mmsa_suparc.serving.export import NAMES, export
 
     served = serving.load(Path(options.run).expanduser(), options.seed)
     export(served, out, kind=options.format, with_text_encoder=options.with_text_encoder)

@@ -56,7 +56,7 @@ def handle(options: argparse.Namespace) -> int:
     limits = extraction_limits(options)
     end_cleanly()
     quiet_libraries(options.verbose)
-    from mmsa_suparc.predict import SupArcPredictor
+    from mmsa_suparc.serving.predictor import SupArcPredictor
 
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
@@ -166,7 +166,7 @@ def _listener(options: argparse.Namespace, limits: Any) -> Any:
 
 
 def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> None:
-    from mmsa_suparc.predict import scores_table
+    from mmsa_suparc.serving.predictor import scores_table
 
     rows = scores_table(names, found)
     if options.out:

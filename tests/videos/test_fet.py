@@ -24,7 +24,7 @@ import pytest
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.predict import SupArcPredictor
+from mmsa_suparc.serving.predictor import SupArcPredictor
 from mmsa_suparc.videos import recipe
 from mmsa_suparc.videos.fet import ClipFeatures, Extractor
 from mmsa_suparc.videos.media import ClipError, Limits

@@ -19,7 +19,7 @@ from typing import Any
 
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
-from mmsa_suparc.predict import Prediction, SupArcPredictor
+from mmsa_suparc.serving.predictor import Prediction, SupArcPredictor
 from mmsa_suparc.videos.fet import ClipFeatures
 
 Scope = dict[str, Any]

@@ -17,7 +17,7 @@ import mmsa_suparc
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.predict import SupArcPredictor
+from mmsa_suparc.serving.predictor import SupArcPredictor
 
 
 @pytest.fixture(scope="module")

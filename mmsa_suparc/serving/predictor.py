@@ -339,7 +339,7 @@ class SupArcPredictor(ModelHubMixin):
                 f"- Audio and vision: {made}; values a frame: {served.widths}",
                 f"- Losses: MAE + {served.config.get('weight_suparc')} × SupArc + "
                 f"{served.config.get('weight_triplet')} × modality triplet",
-                "", "```python", "from mmsa_suparc.predict import SupArcPredictor",
+                "", "```python", "from mmsa_suparc.serving.predictor import SupArcPredictor",
                 'SupArcPredictor.from_pretrained("THIS").predict(video="clip.mp4", text="…")',
                 "```", "",
                 "A score of a clip is a guess of a statistical model; it judges no person.", "",

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import mmsa_suparc
-from mmsa_suparc.app import Page
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.predict import Prediction, SupArcPredictor
+from mmsa_suparc.serving.app import Page
+from mmsa_suparc.serving.predictor import Prediction, SupArcPredictor
 
 pytest.importorskip("gradio")
 
