@@ -67,9 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     import mmsa_suparc
-    from mmsa_suparc.bench import execute, plan
+    from mmsa_suparc.bench import cells, execute, plan
     from mmsa_suparc.config import assignments
-    from mmsa_suparc.host import cells
 
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: expected a number ≥ 1")
@@ -179,8 +178,7 @@ def _print_table(target: Any, dataset: str, results: Any) -> None:
 
 
 def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
-    from mmsa_suparc.bench import execute
-    from mmsa_suparc.host import cells
+    from mmsa_suparc.bench import cells, execute
 
     known = execute.known_seconds(jobs)
     to_do: dict[Path, float] = {}

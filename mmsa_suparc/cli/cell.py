@@ -22,7 +22,7 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.errors import UserError
 
     quiet_libraries(1)
-    from mmsa_suparc.host.cells import run_cell
+    from mmsa_suparc.bench.cells import run_cell
 
     folder = Path(options.folder)
     if not (folder / "spec.json").is_file():

@@ -46,7 +46,7 @@ def handle(options: argparse.Namespace) -> int:
         raise UserError(f"--trials {options.trials}: expected a number ≥ 1")
 
     quiet_libraries(options.verbose)
-    from mmsa_suparc.host import tuning
+    from mmsa_suparc.bench import tuning
     from mmsa_suparc.host.seeds import find_feature_file
     from mmsa_suparc.training.runtime import find_device
 

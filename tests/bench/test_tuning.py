@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from mmsa_suparc.bench.tuning import read_ranges
 from mmsa_suparc.config import SupArcConfig, plugin_configs
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, UserError
-from mmsa_suparc.host.tuning import read_ranges
 
 RANGES = {
     "learning_rate_other": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -26,7 +26,9 @@ PATIENCE = 60
 #: be asked, a clip and epoch, and the epochs of models that stop by themselves.
 START_SECONDS, CLIP_SECONDS, USUAL_EPOCHS = 10.0, 0.01, 15
 #: The parts of the package that can change what a training gives.
-TRAINING_CODE = ("config.py", "data", "host", "losses", "metrics.py", "model", "training")
+TRAINING_CODE = (
+    "config.py", "data", "host", "losses", "metrics.py", "model", "training",
+)  # fmt: skip
 
 
 def models_that_run(dataset: str) -> list[str]:
@@ -115,7 +117,8 @@ def run_cell(folder: Path) -> None:
     """Train, or go on training, then probe; nothing where all is there."""
     import torch
 
-    from mmsa_suparc.host import probes, runs
+    from mmsa_suparc.bench import probes
+    from mmsa_suparc.host import runs
     from mmsa_suparc.host.trained import load_trained
     from mmsa_suparc.training.runtime import find_device
     from mmsa_suparc.training.stop import Stop
