@@ -42,29 +42,29 @@ class Setting:
 
     def __init__(self, model: str, dataset: str, options: argparse.Namespace, **values: Any):
         from mmsa_suparc.config import Layer
-        from mmsa_suparc.host import configs, seam, toolkit
+        from mmsa_suparc.toolkit import modules, patching, settings
 
         overrides = {"batch_size": options.batch_size, **values}
         if options.text_encoder:
             overrides["pretrained"] = options.text_encoder
-        config = configs.load(
+        config = settings.load(
             model, dataset, overrides=[Layer("bench", overrides)], data_root=options.data_root
         )
-        self.args = configs.args_for(config)
+        self.args = settings.args_for(config)
         self.args.update(
             device="cpu", train_mode="regression", custom_feature=None, cur_seed=1,
             feature_T="", feature_A="", feature_V="", model_save_path=Path("/dev/null"),
         )  # fmt: skip
-        toolkit.module("utils").setup_seed(1)
-        token = seam.current_encoder.set(self.args["pretrained"])
-        self.loaders = toolkit.module("run").MMDataLoader(self.args, 0)
-        self.model = toolkit.module("models").AMIO(self.args)
-        self.trainer = toolkit.module("trains").ATIO().getTrain(self.args)
-        seam.current_encoder.reset(token)
+        modules.module("utils").setup_seed(1)
+        token = patching.current_encoder.set(self.args["pretrained"])
+        self.loaders = modules.module("run").MMDataLoader(self.args, 0)
+        self.model = modules.module("models").AMIO(self.args)
+        self.trainer = modules.module("trains").ATIO().getTrain(self.args)
+        patching.current_encoder.reset(token)
 
     def epoch_seconds(self, scratch: Path) -> float:
         """One epoch of the trainer's own loop, validation not counted."""
-        from mmsa_suparc.host.watch import Watch
+        from mmsa_suparc.runs.recorder import Watch
 
         self.args["model_save_path"] = scratch / "weights.pth"
         rows: list[dict[str, Any]] = []
@@ -98,8 +98,8 @@ def step_against_encoder(options: argparse.Namespace, dataset: str) -> list[str]
     import torch
 
     from mmsa_suparc.data.batches import batch_places
-    from mmsa_suparc.host.adapters import config_of
-    from mmsa_suparc.host.features import clips_of
+    from mmsa_suparc.runs.trainer import config_of
+    from mmsa_suparc.toolkit.features import clips_of
     from mmsa_suparc.training import loop
     from mmsa_suparc.training.runtime import Runtime
     from mmsa_suparc.training.step import TrainingStep
@@ -208,7 +208,7 @@ if which != "toolkit":
     import mmsa_suparc
     mmsa_suparc.register()
     from mmsa_suparc.data import reader, schema
-    from mmsa_suparc.host.features import clips_of
+    from mmsa_suparc.toolkit.features import clips_of
 run = sys.modules["MMSA.run"]
 args = run.get_config_regression("self_mm" if which == "toolkit" else "suparc", "mosi")
 args.update(device="cpu", train_mode="regression", custom_feature=None, feature_T="",
@@ -289,8 +289,8 @@ def growth(options: argparse.Namespace) -> list[str]:
     import torch
 
     from mmsa_suparc.data.batches import batch_places
-    from mmsa_suparc.host.adapters import config_of
-    from mmsa_suparc.host.features import clips_of
+    from mmsa_suparc.runs.trainer import config_of
+    from mmsa_suparc.toolkit.features import clips_of
     from mmsa_suparc.training import loop
     from mmsa_suparc.training.runtime import Runtime
     from mmsa_suparc.training.step import TrainingStep

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from mmsa_suparc.host.adapters import SupArcTrainer
     from mmsa_suparc.losses import ModalityTripletLoss, SupArcLoss
     from mmsa_suparc.model import SupArc
+    from mmsa_suparc.runs.trainer import SupArcTrainer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,7 +46,7 @@ _LAZY = {
     "ModalityTripletLoss": "mmsa_suparc.losses",
     "SupArc": "mmsa_suparc.model",
     "SupArcLoss": "mmsa_suparc.losses",
-    "SupArcTrainer": "mmsa_suparc.host.adapters",
+    "SupArcTrainer": "mmsa_suparc.runs.trainer",
 }
 
 
@@ -63,14 +63,14 @@ def register() -> None:
     do the models that installed packages announce through the entry point group
     ``mmsa.models``. Calling it again does nothing; :func:`unregister` undoes it.
     """
-    from mmsa_suparc.host import registry
+    from mmsa_suparc.toolkit import registry
 
     registry.register()
 
 
 def unregister() -> None:
     """Leave the toolkit's modules and classes exactly as they were before :func:`register`."""
-    from mmsa_suparc.host import registry
+    from mmsa_suparc.toolkit import registry
 
     registry.unregister()
 
@@ -98,6 +98,6 @@ def register_model(
     Raises:
         mmsa_suparc.errors.UserError: the name is already taken, or the file is unreadable.
     """
-    from mmsa_suparc.host import registry
+    from mmsa_suparc.toolkit import registry
 
     registry.register_model(name, model, trainer, config)

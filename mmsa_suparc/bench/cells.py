@@ -17,8 +17,8 @@ from mmsa_suparc.data import reader, store
 from mmsa_suparc.data.cache import code_fingerprint, fingerprint, key_of
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import InUseError, UserError
-from mmsa_suparc.host import catalogue, configs, registry
-from mmsa_suparc.host.seeds import find_feature_file
+from mmsa_suparc.runs.seeds import find_feature_file
+from mmsa_suparc.toolkit import catalogue, registry, settings
 
 #: Seconds to wait for a process that still works in the cell's folder.
 PATIENCE = 60
@@ -27,7 +27,7 @@ PATIENCE = 60
 START_SECONDS, CLIP_SECONDS, USUAL_EPOCHS = 10.0, 0.01, 15
 #: The parts of the package that can change what a training gives.
 TRAINING_CODE = (
-    "config.py", "data", "host", "losses", "metrics.py", "model", "training",
+    "config.py", "data", "losses", "metrics.py", "model", "runs", "toolkit", "training",
 )  # fmt: skip
 
 
@@ -66,17 +66,17 @@ def guessed_seconds(cell: Cell, data_root: str | None) -> float:
     return START_SECONDS + CLIP_SECONDS * clips * epochs
 
 
-def _config(cell: Cell, data_root: str | None) -> configs.ModelConfig:
-    model, dataset = configs.find_model(cell.model), configs.find_dataset(cell.dataset)
+def _config(cell: Cell, data_root: str | None) -> settings.ModelConfig:
+    model, dataset = settings.find_model(cell.model), settings.find_dataset(cell.dataset)
     catalogue.check(model, dataset)
     changed = Layer(f"variant '{cell.variant}'", _known(cell))
-    return configs.load(model, dataset, overrides=[changed], data_root=data_root)
+    return settings.load(model, dataset, overrides=[changed], data_root=data_root)
 
 
 def _known(cell: Cell) -> dict[str, Any]:
     """The cell's values; shared ones that its model does not know are left out."""
     values = dict(cell.values)
-    known = configs.load(cell.model, cell.dataset).values
+    known = settings.load(cell.model, cell.dataset).values
     for key in ("epochs", "batch_size", "pretrained", "early_stop"):
         if key in values and key not in known and key != "epochs":
             del values[key]
@@ -118,20 +118,20 @@ def run_cell(folder: Path) -> None:
     import torch
 
     from mmsa_suparc.bench import probes
-    from mmsa_suparc.host import runs
-    from mmsa_suparc.host.trained import load_trained
+    from mmsa_suparc.runs import run
+    from mmsa_suparc.runs.trained import load_trained
     from mmsa_suparc.training.runtime import find_device
     from mmsa_suparc.training.stop import Stop
 
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     cell = Cell(**spec["cell"])
     registry.register()
-    config = configs.load(
+    config = settings.load(
         cell.model, cell.dataset,
         overrides=[Layer(f"variant '{cell.variant}'", cell.values)], data_root=spec["data_root"],
     )  # fmt: skip
     device: torch.device = find_device(None)
-    request = runs.Request(
+    request = run.Request(
         config=config,
         seeds=(cell.seed,),
         run_dir=folder,
@@ -144,7 +144,7 @@ def run_cell(folder: Path) -> None:
     with stop.listening():
         while True:
             try:
-                runs.run(request, on_epoch=_tell, stop=stop)
+                run.run(request, on_epoch=_tell, stop=stop)
                 break
             except InUseError:  # left by a benchmark that was killed; it is about to end
                 if time.monotonic() > deadline:

@@ -12,8 +12,8 @@ import pandas as pd
 from mmsa_suparc.data import missing
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.data.missing import Inputs
-from mmsa_suparc.host.trained import Trained
 from mmsa_suparc.names import MODALITIES, NESTED_PAIRS, ONE_MASKED, TWO_MASKED
+from mmsa_suparc.runs.trained import Trained
 from mmsa_suparc.training import loop
 
 RATES = tuple(round(0.1 * step, 1) for step in range(8))  # P2: 0.0 to 0.7
@@ -87,7 +87,7 @@ def _geometry(trained: Trained, folder: Path) -> None:
     if not trained.is_suparc:
         write_text(folder / "geometry.csv", "one,two,share\n")
         return
-    from mmsa_suparc.host.features import clips_of
+    from mmsa_suparc.toolkit.features import clips_of
 
     trainer = trained.trainer
     clips = clips_of(trained.loaders["test"])

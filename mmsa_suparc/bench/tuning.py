@@ -21,10 +21,10 @@ from mmsa_suparc.config import Layer, plugin_configs, read_file
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
-from mmsa_suparc.host import configs
-from mmsa_suparc.host.seeds import build
-from mmsa_suparc.host.watch import Watch
 from mmsa_suparc.names import METRICS
+from mmsa_suparc.runs.recorder import Watch
+from mmsa_suparc.runs.seeds import build
+from mmsa_suparc.toolkit import settings
 
 
 class Range(BaseModel):
@@ -149,8 +149,8 @@ def search(
     return dict(study.best_params)
 
 
-def _config(wanted: Search, *above: Layer) -> configs.ModelConfig:
-    return configs.load(
+def _config(wanted: Search, *above: Layer) -> settings.ModelConfig:
+    return settings.load(
         wanted.model, wanted.dataset, config_file=wanted.config_file,
         overrides=(*wanted.overrides, *above), data_root=wanted.data_root,
     )  # fmt: skip
@@ -161,7 +161,7 @@ def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
     import optuna
 
     config = _config(wanted, Layer("trial", dict(values)))
-    args = configs.args_for(config)
+    args = settings.args_for(config)
     sign = 1.0 if METRICS[config.values["KeyEval"]].better == "lower" else -1.0
     scores: list[float] = []
 

@@ -22,7 +22,7 @@ def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from mmsa_suparc.cli.console import console
-    from mmsa_suparc.host.configs import FROM_DATA
+    from mmsa_suparc.toolkit.settings import FROM_DATA
 
     config = load_config(options)
     table = Table(title=f"{config.model} on {config.dataset}", title_justify="left")

@@ -17,18 +17,18 @@ def handle(options: argparse.Namespace) -> int:
 
     import mmsa_suparc
     from mmsa_suparc.cli.console import console
-    from mmsa_suparc.host import configs
     from mmsa_suparc.names import SCORE_RANGES
+    from mmsa_suparc.toolkit import settings
 
     mmsa_suparc.register()
     table = Table()
     for column in ("data set", "scores", "found", "feature file"):
         table.add_column(column, overflow="fold")
-    for name in configs.dataset_names():
+    for name in settings.dataset_names():
         if name == "custom":
             table.add_row(name, "--score-range", "–", "your own: --features FILE")
             continue
-        config = configs.load("suparc", name, data_root=options.data_root)
+        config = settings.load("suparc", name, data_root=options.data_root)
         low, high = SCORE_RANGES.get(name, (float("nan"), float("nan")))
         found = "yes" if config.feature_path.is_file() else "no"
         table.add_row(name, f"{low:g} to {high:g}", found, str(config.feature_path))

@@ -28,7 +28,7 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.data.cache import cache_folder
     from mmsa_suparc.data.text import encoder_config, find_encoder
     from mmsa_suparc.errors import SupArcError
-    from mmsa_suparc.host import configs, seam
+    from mmsa_suparc.toolkit import patching, settings
     from mmsa_suparc.training.runtime import Runtime, find_device
 
     quiet_libraries(options.verbose)
@@ -46,13 +46,13 @@ def handle(options: argparse.Namespace) -> int:
     table.add_row("default device", f"{device}, {torch.get_num_threads()} threads")
     table.add_row("precision (auto)", Runtime.choose(device).precision)
     table.add_row("cache folder", str(cache_folder()))
-    for name in configs.dataset_names():
+    for name in settings.dataset_names():
         if name == "custom":
             continue  # the user names its file
-        config = configs.load("suparc", name, data_root=options.data_root)
+        config = settings.load("suparc", name, data_root=options.data_root)
         found = "found" if config.feature_path.is_file() else "not found"
         table.add_row(f"data set {name}", f"{found}: {config.feature_path}")
-    encoder = options.text_encoder or configs.load("suparc", "mosi").values["pretrained"]
+    encoder = options.text_encoder or settings.load("suparc", "mosi").values["pretrained"]
     try:
         width = encoder_config(find_encoder(encoder)).hidden_size
         table.add_row("text encoder", f"found: {encoder}, width {width}")
@@ -64,7 +64,7 @@ def handle(options: argparse.Namespace) -> int:
     repairs = Table(title="Repairs in force", title_justify="left")
     for column in ("repair", "what it does", "toolkit lines"):
         repairs.add_column(column, overflow="fold")
-    for repair in seam.REPAIRS:
+    for repair in patching.REPAIRS:
         repairs.add_row(repair.name, repair.does, repair.answers)
     console().print(repairs)
     return 0

@@ -17,10 +17,10 @@ def handle(options: argparse.Namespace) -> int:
 
     import mmsa_suparc
     from mmsa_suparc.cli.console import console
-    from mmsa_suparc.host import catalogue, configs, registry
+    from mmsa_suparc.toolkit import catalogue, registry, settings
 
     mmsa_suparc.register()
-    dataset = configs.find_dataset(options.dataset) if options.dataset else None
+    dataset = settings.find_dataset(options.dataset) if options.dataset else None
     table = Table()
     for column in ("model", "from", "runs here", "data sets, or why not"):
         table.add_column(column, overflow="fold")

@@ -164,12 +164,12 @@ def of_own_data(options: argparse.Namespace, datasets: Sequence[str]) -> dict[st
 def load_config(options: argparse.Namespace) -> Any:
     """The merged configuration that these options name; registers the plugin."""
     import mmsa_suparc
-    from mmsa_suparc.host import configs
+    from mmsa_suparc.toolkit import settings
 
     mmsa_suparc.register()
-    return configs.load(
-        configs.find_model(options.model),
-        configs.find_dataset(options.dataset),
+    return settings.load(
+        settings.find_model(options.model),
+        settings.find_dataset(options.dataset),
         config_file=options.config or None,
         overrides=given(options),
         data_root=options.data_root,

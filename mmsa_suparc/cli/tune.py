@@ -47,7 +47,7 @@ def handle(options: argparse.Namespace) -> int:
 
     quiet_libraries(options.verbose)
     from mmsa_suparc.bench import tuning
-    from mmsa_suparc.host.seeds import find_feature_file
+    from mmsa_suparc.runs.seeds import find_feature_file
     from mmsa_suparc.training.runtime import find_device
 
     config = load_config(options)

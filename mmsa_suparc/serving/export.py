@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host.serving import Serving
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.model.suparc import Encodings
+from mmsa_suparc.runs.servable import Serving
 
 Format = Literal["onnx", "torch"]
 NAMES = ("audio", "vision", "audio_lengths", "vision_lengths", "present")

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host import serving
 from mmsa_suparc.names import MODALITIES
+from mmsa_suparc.runs import servable
 from mmsa_suparc.videos.extraction import shaped
 from mmsa_suparc.videos.fet import ClipFeatures, Extractor
 from mmsa_suparc.videos.media import ClipError, Limits
@@ -66,7 +66,7 @@ class SupArcPredictor(ModelHubMixin):
 
     def __init__(
         self,
-        served: serving.Serving,
+        served: servable.Serving,
         *,
         fet_python: str | None = None,
         limits: Limits | None = None,
@@ -100,7 +100,7 @@ class SupArcPredictor(ModelHubMixin):
         Raises:
             UserError: no finished run of SupArc there.
         """
-        return cls(serving.load(Path(path).expanduser(), seed), **options)
+        return cls(servable.load(Path(path).expanduser(), seed), **options)
 
     def close(self) -> None:
         """End the process that extracts features, if one was started."""
@@ -211,7 +211,7 @@ class SupArcPredictor(ModelHubMixin):
 
     def _inputs(self, features: Mapping[str, Any]) -> dict[str, Tensor]:
         """The arguments of ``SupArc.encode`` for N clips."""
-        from mmsa_suparc.host.features import without_blank
+        from mmsa_suparc.toolkit.features import without_blank
 
         sizes = {name: len(features[name]) for name in
                  ("raw_text", "text_bert", *FROM_VIDEO) if name in features}  # fmt: skip
@@ -281,12 +281,12 @@ class SupArcPredictor(ModelHubMixin):
         served = self.serving
         weights = {k: v.cpu().contiguous() for k, v in served.model.state_dict().items()}
         save_file(weights, save_directory / "model.safetensors")
-        served.tokenizer.save_pretrained(save_directory / serving.ENCODER)
+        served.tokenizer.save_pretrained(save_directory / servable.ENCODER)
         served.model.text_encoder.transformer.config.save_pretrained(
-            save_directory / serving.ENCODER
+            save_directory / servable.ENCODER
         )
         content = {**served.content, "seed": served.seed}
-        (save_directory / serving.SERVING).write_text(json.dumps(content), encoding="utf-8")
+        (save_directory / servable.SERVING).write_text(json.dumps(content), encoding="utf-8")
         (save_directory / "README.md").write_text(self.card(), encoding="utf-8")
 
     @classmethod
@@ -310,13 +310,13 @@ class SupArcPredictor(ModelHubMixin):
                 )
             )  # fmt: skip
         try:
-            content = json.loads((folder / serving.SERVING).read_text(encoding="utf-8"))
+            content = json.loads((folder / servable.SERVING).read_text(encoding="utf-8"))
             values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             weights = load_file(folder / "model.safetensors")
         except (OSError, ValueError) as error:
             raise UserError(f"{model_id}: no saved SupArcPredictor ({error})") from None
-        served = serving.assemble(
-            content, values, folder / serving.ENCODER, weights, seed=content["seed"]
+        served = servable.assemble(
+            content, values, folder / servable.ENCODER, weights, seed=content["seed"]
         )
         return cls(served, **options)
 

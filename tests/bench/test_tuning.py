@@ -24,7 +24,7 @@ RANGES = {
 def test_it_searches_goes_on_and_writes_what_c_takes(
     mmsa: Callable, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmsa_suparc.host.adapters import SupArcTrainer
+    from mmsa_suparc.runs.trainer import SupArcTrainer
 
     monkeypatch.setattr(SupArcTrainer, "do_test", lambda *a, **k: pytest.fail("looked at test"))
     Path("ranges.yaml").write_text(yaml.safe_dump(RANGES))

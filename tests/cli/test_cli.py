@@ -124,7 +124,7 @@ def test_datasets(mmsa: Callable, small_root: Path, demo: Demo) -> None:
 
 
 def test_doctor(mmsa: Callable, small_root: Path, demo: Demo) -> None:
-    from mmsa_suparc.host.seam import REPAIRS
+    from mmsa_suparc.toolkit.patching import REPAIRS
 
     status, out, _ = mmsa("doctor", "--data-root", small_root, "--text-encoder", demo.encoder)
     assert status == 0

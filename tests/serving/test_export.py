@@ -13,8 +13,8 @@ import torch
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.host import serving
-from mmsa_suparc.host.serving import Serving
+from mmsa_suparc.runs import servable
+from mmsa_suparc.runs.servable import Serving
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_file_agrees(kind: str, tokens: bool, run: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "score, fusion" in done.stdout
-    served = serving.load(run)
+    served = servable.load(run)
     if kind == "onnx":
         onnxruntime = pytest.importorskip("onnxruntime")
         session = onnxruntime.InferenceSession("model")

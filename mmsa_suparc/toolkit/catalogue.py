@@ -9,7 +9,7 @@ from importlib import metadata
 import torch
 
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host import configs, registry, toolkit
+from mmsa_suparc.toolkit import modules, registry, settings
 
 
 def _needs_transformers_4() -> str | None:
@@ -56,9 +56,9 @@ def models(dataset: str | None = None) -> list[Entry]:
 
 def _entry(name: str, dataset: str | None) -> Entry:
     if name in registry.registered():
-        return Entry(name, "plugin", tuple(configs.dataset_names()), None)
-    known = toolkit.datasets_of(name)
-    own = [ours for ours, base in configs.OWN_DATASETS.items() if base in known]
+        return Entry(name, "plugin", tuple(settings.dataset_names()), None)
+    known = modules.datasets_of(name)
+    own = [ours for ours, base in settings.OWN_DATASETS.items() if base in known]
     why_not = LIMITS[name]() if name in LIMITS else None
     if dataset is not None and dataset not in [*known, *own]:
         why_not = f"the toolkit configures it for {', '.join(known)} only"

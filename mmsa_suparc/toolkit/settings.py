@@ -20,8 +20,8 @@ from mmsa_suparc.config import (
 )
 from mmsa_suparc.data.demo import make_demo
 from mmsa_suparc.errors import ConfigError, UserError, nearest
-from mmsa_suparc.host import registry, toolkit
 from mmsa_suparc.names import METRICS
+from mmsa_suparc.toolkit import modules, registry
 
 #: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
 OWN_DATASETS = {"demo": "mosi", "custom": "mosi"}
@@ -79,7 +79,7 @@ class ModelConfig:
 
 def dataset_names() -> list[str]:
     """The toolkit's data sets, then ours."""
-    return [*toolkit.dataset_names(), *OWN_DATASETS]
+    return [*modules.dataset_names(), *OWN_DATASETS]
 
 
 def treated_as(dataset: str) -> str:
@@ -139,7 +139,7 @@ def load(
         above += found
         roots.append((content.get("datasetCommonParams") or {}).get("dataset_root_dir"))
     above += overrides
-    roots.append(toolkit.default_config()["datasetCommonParams"]["dataset_root_dir"])
+    roots.append(modules.default_config()["datasetCommonParams"]["dataset_root_dir"])
 
     entry = registry.registered().get(model)
     if entry is not None and entry.schema is not None:
@@ -160,7 +160,7 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
     """What is known before the user says anything, lowest first."""
     yield Layer("plugin defaults", LOADER_DEFAULTS)
     base = treated_as(dataset)
-    toolkit_config = toolkit.default_config()
+    toolkit_config = modules.default_config()
     entry = registry.registered().get(model)
     if entry is None:
         if base not in toolkit_config[model]["datasetParams"]:
@@ -203,7 +203,7 @@ def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_traine
 
 
 def _toolkit_tune(model: str) -> dict[str, Any]:
-    entry = toolkit.default_config("tune").get(model) or {}
+    entry = modules.default_config("tune").get(model) or {}
     return dict(entry.get("debugParams") or {})
 
 
@@ -224,7 +224,7 @@ def args_for(config: ModelConfig) -> Any:
 
 def toolkit_args(model_name: str, dataset_name: str, config_file: str | Path = "") -> Any:
     """Stands in for the toolkit's ``get_config_regression``."""
-    default = toolkit.config_folder() / "config_regression.json"
+    default = modules.config_folder() / "config_regression.json"
     own = config_file if config_file and Path(config_file) != default else None
     return args_for(load(find_model(model_name), find_dataset(dataset_name), config_file=own))
 
@@ -236,7 +236,7 @@ def toolkit_tune_args(
     random_choice: bool = True,
 ) -> Any:
     """Stands in for the toolkit's ``get_config_tune``: values drawn from the declared lists."""
-    default = toolkit.config_folder() / "config_tune.json"
+    default = modules.config_folder() / "config_tune.json"
     own = config_file if config_file and Path(config_file) != default else None
     model, dataset = find_model(model_name), find_dataset(dataset_name)
     config = load(model, dataset)

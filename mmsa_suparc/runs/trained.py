@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data.missing import Inputs
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host import configs, registry
-from mmsa_suparc.host.seeds import build
-from mmsa_suparc.host.watch import Watch
 from mmsa_suparc.names import MODALITIES
+from mmsa_suparc.runs.recorder import Watch
+from mmsa_suparc.runs.seeds import build
+from mmsa_suparc.toolkit import registry, settings
 from mmsa_suparc.training.state import sha256
 
 
@@ -30,7 +30,7 @@ from mmsa_suparc.training.state import sha256
 class Trained:
     """A model with its weights, its trainer, and the data that it was trained on."""
 
-    config: configs.ModelConfig
+    config: settings.ModelConfig
     model: Any
     trainer: Any
     loaders: dict[str, Any]
@@ -112,8 +112,8 @@ def load_trained(run_dir: Path, seed: int, *, device: torch.device | str = "cpu"
         raise UserError(f"{weights}: not the weights that were written (checksum differs)")
     model, dataset = values.pop("model_name"), values.pop("dataset_name")
     values.pop("seed")
-    config = configs.load(model, dataset, overrides=[Layer(str(folder), values)])
-    args = configs.args_for(config)
+    config = settings.load(model, dataset, overrides=[Layer(str(folder), values)])
+    args = settings.args_for(config)
     args.update(
         device=torch.device(device), train_mode="regression", custom_feature=None, cur_seed=1,
         feature_T="", feature_A="", feature_V="", model_save_path=Path("/dev/null"),

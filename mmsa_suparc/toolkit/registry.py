@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from mmsa_suparc.config import SupArcConfig, plugin_configs, read_file
 from mmsa_suparc.errors import UserError, nearest
-from mmsa_suparc.host import seam, toolkit
+from mmsa_suparc.toolkit import modules, patching
 
 ENTRY_POINTS = "mmsa.models"
 logger = logging.getLogger("mmsa_suparc")
@@ -45,9 +45,9 @@ def registered() -> dict[str, RegisteredModel]:
 
 def register() -> None:
     """See :func:`mmsa_suparc.register`."""
-    seam.apply()
+    patching.apply()
     if "suparc" not in _registered:
-        from mmsa_suparc.host.adapters import SupArcTrainer, build_suparc
+        from mmsa_suparc.runs.trainer import SupArcTrainer, build_suparc
 
         path = plugin_configs() / "suparc.yaml"
         register_model("suparc", build_suparc, SupArcTrainer, path, schema=SupArcConfig)
@@ -56,7 +56,7 @@ def register() -> None:
 
 def unregister() -> None:
     """See :func:`mmsa_suparc.unregister`."""
-    seam.undo()
+    patching.undo()
 
 
 def register_model(
@@ -75,7 +75,7 @@ def register_model(
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"model name {name!r}: expected lower case letters, digits and '_'")
-    if name in toolkit.default_config():
+    if name in modules.default_config():
         raise UserError(f"model name '{name}': the toolkit has a model of that name")
     known = _registered.get(name)
     if known is not None and (known.model, known.trainer) != (model, trainer):
@@ -85,7 +85,7 @@ def register_model(
     else:
         source, content = f"defaults of {name}", dict(config or {})
     _registered[name] = RegisteredModel(name, model, trainer, content, source, schema)
-    seam.apply()
+    patching.apply()
 
 
 def _load_entry_points() -> None:
@@ -112,7 +112,7 @@ def _load_entry_points() -> None:
 
 def model_names() -> list[str]:
     """Every model: the toolkit's, in its order, then the registered ones."""
-    return [name for name in toolkit.model_names() if name not in _registered] + list(_registered)
+    return [name for name in modules.model_names() if name not in _registered] + list(_registered)
 
 
 def trainer_offers(name: str, ability: str) -> bool:

@@ -16,7 +16,7 @@ import torch
 from mmsa_suparc.data import reader, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
-from mmsa_suparc.host import registry
+from mmsa_suparc.toolkit import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
 

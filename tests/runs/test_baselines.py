@@ -12,9 +12,9 @@ import pytest
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.host import catalogue, registry, toolkit
+from mmsa_suparc.toolkit import catalogue, modules, registry
 
-MOSI_MODELS = sorted(name for name in toolkit.model_names() if "mosi" in toolkit.datasets_of(name))
+MOSI_MODELS = sorted(name for name in modules.model_names() if "mosi" in modules.datasets_of(name))
 MUST_RUN = {
     "tfn", "lmf", "lf_dnn", "ef_lstm", "mfn", "graph_mfn", "mfm", "self_mm", "mult", "mmim",
     "tfr_net", "misa",

@@ -20,7 +20,7 @@ import torch
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError
-from mmsa_suparc.host import registry, seam, toolkit
+from mmsa_suparc.toolkit import modules, patching, registry
 from tests.helpers import toy
 
 FAST = {"epochs": 1, "batch_size": 16}
@@ -43,7 +43,7 @@ def run_in(tmp_path: Path) -> Callable[..., pd.DataFrame]:
 
 def snapshot() -> dict[str, dict[str, Any]]:
     """Every module and class of the toolkit, name by name."""
-    toolkit.module("run")
+    modules.module("run")
     found: dict[str, dict[str, Any]] = {}
     for name, module in list(sys.modules.items()):
         if name == "MMSA" or name.startswith("MMSA."):
@@ -92,7 +92,7 @@ def test_other_libraries_are_never_touched() -> None:
 
 
 def test_registering_draws_no_random_number_and_sets_no_variable() -> None:
-    toolkit.module("run")
+    modules.module("run")
     states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
     variables = dict(os.environ)
     mmsa_suparc.register()
@@ -109,13 +109,13 @@ def test_a_missing_symbol_is_named_and_nothing_stays_patched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = snapshot()
-    run = toolkit.module("run")
+    run = modules.module("run")
     for name in ("assign_gpu", "_run", "_set_logger"):
         with monkeypatch.context() as patch:
             patch.delattr(run, name)
-            with pytest.raises(seam.SeamError, match=rf"MMSA\.run\.{name}"):
-                seam.apply()
-        assert not seam.is_applied()
+            with pytest.raises(patching.SeamError, match=rf"MMSA\.run\.{name}"):
+                patching.apply()
+        assert not patching.is_applied()
     assert identities(snapshot()) == identities(before)
 
 
@@ -198,10 +198,10 @@ class TestRuns:
         assert list((tmp_path / "model_save_dir").iterdir()) == []
 
     def test_evaluation_is_in_order_and_training_draws_the_same_numbers(self) -> None:
-        args = toolkit.module("run").get_config_regression("lf_dnn", "demo")
+        args = modules.module("run").get_config_regression("lf_dnn", "demo")
         args.update(custom_feature=None, feature_T="", feature_A="", feature_V="")
         torch.manual_seed(5)
-        loaders = toolkit.module("run").MMDataLoader(args, 0)
+        loaders = modules.module("run").MMDataLoader(args, 0)
         seen = {split: [int(i) for b in loaders[split] for i in b["index"]] for split in loaders}
         torch.manual_seed(5)
         plain = {
@@ -219,12 +219,12 @@ class TestRuns:
             assert seen[split] == sorted(plain[split])
 
     def test_widths_and_counts_come_from_the_data(self, small_root: Path, demo: Demo) -> None:
-        args = toolkit.module("run").get_config_regression("self_mm", "demo")
+        args = modules.module("run").get_config_regression("self_mm", "demo")
         args.update(
             custom_feature=None, feature_T="", feature_A="", feature_V="",
             featurePath=str(small_root / "MOSI/Processed/unaligned_50.pkl"),
         )  # fmt: skip
-        toolkit.module("run").MMDataLoader(args, 0)
+        modules.module("run").MMDataLoader(args, 0)
         assert args.train_samples == 20
         assert args.feature_dims == [64, 12, 16]
         assert list(args.seq_lens) == [25, 25, 25]
@@ -239,8 +239,8 @@ def test_register_model_runs_and_survives_a_round_trip(run_in: Callable) -> None
         mmsa_suparc.unregister()
         mmsa_suparc.register()
         assert "toy" in registry.model_names()
-        assert toolkit.module("run").get_config_regression("toy", "demo").toy_rate == 0.02
-        assert toolkit.module("run").get_config_regression("toy", "mosi").toy_rate == 0.01
+        assert modules.module("run").get_config_regression("toy", "demo").toy_rate == 0.02
+        assert modules.module("run").get_config_regression("toy", "mosi").toy_rate == 0.01
     finally:
         mmsa_suparc.unregister()
         registry._registered.pop("toy")
@@ -250,7 +250,7 @@ def test_register_model_runs_and_survives_a_round_trip(run_in: Callable) -> None
 def test_ways_to_give_a_configuration(config: Any) -> None:
     try:
         mmsa_suparc.register_model("toy", toy.ToyModel, toy.ToyTrainer, config)
-        args = toolkit.module("run").get_config_regression("toy", "mosi")
+        args = modules.module("run").get_config_regression("toy", "mosi")
         assert args.get("toy_rate") == (0.1 if config else None)
         assert args.need_data_aligned is False
     finally:

@@ -24,13 +24,14 @@ from mmsa_suparc.data import reader, schema, store
 from mmsa_suparc.data.cache import code_fingerprint, fingerprint
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.store import Record
+from mmsa_suparc.data.tables import append_rows
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import DiskError, UserError
-from mmsa_suparc.host import catalogue, registry, seam, serving, toolkit, tracking
-from mmsa_suparc.host.configs import ModelConfig, args_for, treated_as
-from mmsa_suparc.host.seeds import find_feature_file, train_seed
-from mmsa_suparc.host.tables import append_rows
 from mmsa_suparc.names import SPLITS
+from mmsa_suparc.runs import servable, tracking
+from mmsa_suparc.runs.seeds import find_feature_file, train_seed
+from mmsa_suparc.toolkit import catalogue, modules, patching, registry
+from mmsa_suparc.toolkit.settings import ModelConfig, args_for, treated_as
 from mmsa_suparc.training import processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.state import StateFolder, sha256
@@ -78,7 +79,7 @@ def check(request: Request) -> None:
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
     content = _content(request)
     _encoder(config)
-    known = serving.known_range(config, content)
+    known = servable.known_range(config, content)
     rules = schema.Rules(
         score_range=None if request.allow_label_range else known,
         lengths=not config.values["need_data_aligned"],
@@ -303,8 +304,8 @@ def _run_seed(
 
     if config.model == "suparc":
         content = _content(request)
-        scores = serving.known_range(config, content)
-        serving.write(request.run_dir, args, content=content, scores=scores)
+        scores = servable.known_range(config, content)
+        servable.write(request.run_dir, args, content=content, scores=scores)
     weights = folder / "model.safetensors"
     save_weights(weights, result.weights)
     sidecar = {
@@ -358,7 +359,7 @@ def tune(request: Request, *, times: int, verbose: int) -> Path:
     check(request)
     config = request.config
     fixed = {key: config.values[key] for key in config.chosen}
-    toolkit.module("run").MMSA_run(
+    modules.module("run").MMSA_run(
         config.model,
         config.dataset,
         seeds=list(request.seeds[:1]),
@@ -423,7 +424,7 @@ def environment(request: Request) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "feature_file": str(request.config.feature_path),
         "text_encoder": str(request.config.values["pretrained"]),
-        "repairs": [repair.name for repair in seam.REPAIRS] if seam.is_applied() else [],
+        "repairs": [repair.name for repair in patching.REPAIRS] if patching.is_applied() else [],
         "command": request.command or " ".join(sys.argv),
     }
 

@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 
 from mmsa_suparc.data.safe_pickle import load_weights
+from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
-from mmsa_suparc.host import configs, seam, toolkit
-from mmsa_suparc.host.tables import plain_cell
-from mmsa_suparc.host.watch import Watch
+from mmsa_suparc.runs.recorder import Watch
+from mmsa_suparc.toolkit import modules, patching, settings
 from mmsa_suparc.training import processes
 
 Row = dict[str, Any]
@@ -100,16 +100,16 @@ def train_seed(
 
 def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any], Any, Any]:
     """The toolkit's loaders by split, model on its device, and trainer, from a seed."""
-    toolkit.module("utils").setup_seed(seed)
-    encoder = seam.current_encoder.set(args["pretrained"])
-    metrics = seam.scored_as.set(args.get("metrics"))
+    modules.module("utils").setup_seed(seed)
+    encoder = patching.current_encoder.set(args["pretrained"])
+    metrics = patching.scored_as.set(args.get("metrics"))
     try:
-        loaders = toolkit.module("run").MMDataLoader(args, num_workers)
-        model = toolkit.module("models").AMIO(args).to(args["device"])
-        trainer = toolkit.module("trains").ATIO().getTrain(args)
+        loaders = modules.module("run").MMDataLoader(args, num_workers)
+        model = modules.module("models").AMIO(args).to(args["device"])
+        trainer = modules.module("trains").ATIO().getTrain(args)
     finally:
-        seam.current_encoder.reset(encoder)
-        seam.scored_as.reset(metrics)
+        patching.current_encoder.reset(encoder)
+        patching.scored_as.reset(metrics)
     return loaders, model, trainer
 
 
@@ -137,7 +137,7 @@ def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
 
 def _refuse_unknown_keys(args: Any) -> None:
     """``MMSA_run(config={...})`` takes any key; one that no model knows is a typing error."""
-    known = set(configs.load(args["model_name"], args["dataset_name"]).values) | RUN_KEYS
+    known = set(settings.load(args["model_name"], args["dataset_name"]).values) | RUN_KEYS
     for key in args:
         if key not in known and key not in args.get("d_paras", ()):
             raise ConfigError(f"config: unknown key '{key}'{nearest(key, known)}")
@@ -155,5 +155,5 @@ def find_feature_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(
             f"no feature file at {path}: set the data root (the folder that holds "
-            f"{Path(*path.parts[-3:])}) with --data-root DIR or {configs.ENVIRONMENT_DATA_ROOT}"
+            f"{Path(*path.parts[-3:])}) with --data-root DIR or {settings.ENVIRONMENT_DATA_ROOT}"
         )

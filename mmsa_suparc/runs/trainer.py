@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
-from mmsa_suparc.host import toolkit
-from mmsa_suparc.host.features import clips_of
 from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
+from mmsa_suparc.toolkit import modules
+from mmsa_suparc.toolkit.features import clips_of
 from mmsa_suparc.training import loop, processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.runtime import Runtime
@@ -78,7 +78,7 @@ class SupArcTrainer:
         self.args = args
         self.config = config_of(args)
         self.runtime = Runtime.choose(torch.device(args["device"]), self.config.precision)
-        metrics = toolkit.module("utils").MetricsTop("regression")
+        metrics = modules.module("utils").MetricsTop("regression")
         self._metrics = metrics.getMetics(args["dataset_name"])
         self.history: list[dict[str, Any]] = []
         self.on_epoch: Callable[[dict[str, Any]], None] = lambda row: None

@@ -21,8 +21,8 @@ from types import ModuleType
 from typing import Any
 
 from mmsa_suparc.errors import SupArcError
-from mmsa_suparc.host import toolkit
 from mmsa_suparc.progress import progress
+from mmsa_suparc.toolkit import modules
 
 
 class SeamError(SupArcError):
@@ -157,12 +157,12 @@ class MapHook:
     answers="models/AMIO.py:15, trains/ATIO.py:12",
 )
 def _registries(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import registry
+    from mmsa_suparc.toolkit import registry
 
     def of(part: str) -> Callable[[], dict[str, Any]]:
         return lambda: {name: getattr(entry, part) for name, entry in registry.registered().items()}
 
-    amio, atio = toolkit.module("models").AMIO, toolkit.module("trains").ATIO
+    amio, atio = modules.module("models").AMIO, modules.module("trains").ATIO
     replace(undo, amio, "MODEL_MAP", MapHook("MODEL_MAP", of("model")), new=True)
     replace(undo, atio, "TRAIN_MAP", MapHook("TRAIN_MAP", of("trainer")), new=True)
 
@@ -174,12 +174,12 @@ def _registries(undo: contextlib.ExitStack) -> None:
     answers="config.py:8-48, config/*.json",
 )
 def _configuration(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import configs
+    from mmsa_suparc.toolkit import settings
 
-    for owner in (toolkit.module("run"), toolkit.module(""), toolkit.module("config")):
+    for owner in (modules.module("run"), modules.module(""), modules.module("config")):
         for name, ours in (
-            ("get_config_regression", configs.toolkit_args),
-            ("get_config_tune", configs.toolkit_tune_args),
+            ("get_config_regression", settings.toolkit_args),
+            ("get_config_tune", settings.toolkit_tune_args),
         ):
             replace(undo, owner, name, ours)
 
@@ -191,14 +191,14 @@ def _configuration(undo: contextlib.ExitStack) -> None:
     answers="data_loader.py:16-21,33-55, trains/multiTask/SELF_MM.py:23",
 )
 def _data_sets(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import configs, features, registry
+    from mmsa_suparc.toolkit import features, registry, settings
 
-    loader = toolkit.module("data_loader")
+    loader = modules.module("data_loader")
     read = original(original(loader, "MMDataset"), "__init__")
 
     def init(self: Any, args: Any, mode: str = "train") -> None:
         name = args["dataset_name"]
-        args["dataset_name"] = configs.treated_as(name)
+        args["dataset_name"] = settings.treated_as(name)
         try:
             if registry.trainer_offers(args["model_name"], "takes_arrays"):
                 features.fill(self, args, mode)
@@ -219,8 +219,8 @@ def _data_sets(undo: contextlib.ExitStack) -> None:
     answers="utils/metricsTop.py:97-105,174",
 )
 def _metrics(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import configs
     from mmsa_suparc.metrics import mosi_metrics, sims_metrics
+    from mmsa_suparc.toolkit import settings
 
     ours = {
         "mosi": mosi_metrics,
@@ -228,11 +228,11 @@ def _metrics(undo: contextlib.ExitStack) -> None:
         "sims": sims_metrics,
         "simsv2": sims_metrics,
     }
-    top = original(toolkit.module("utils"), "MetricsTop")
+    top = original(modules.module("utils"), "MetricsTop")
     theirs = original(top, "getMetics")
 
     def get_metrics(self: Any, name: str) -> Callable[[Any, Any], dict[str, float]]:
-        name = scored_as.get() or configs.treated_as(name.lower())
+        name = scored_as.get() or settings.treated_as(name.lower())
         measure = ours.get(name)
         if measure is None:
             metrics: Callable[[Any, Any], dict[str, float]] = theirs(self, name)
@@ -253,15 +253,15 @@ def _array(tensor: Any) -> Any:
 )
 def _one_read(undo: contextlib.ExitStack) -> None:
     from mmsa_suparc.data.reader import reading_once
-    from mmsa_suparc.host import features
+    from mmsa_suparc.toolkit import features
 
-    loader = toolkit.module("data_loader")
+    loader = modules.module("data_loader")
 
     def load(file: io.BufferedReader) -> Any:
         return features.prepared(file.name)
 
     replace(undo, loader, "pickle", Overlay(original(loader, "pickle"), load=load))
-    run = toolkit.module("run")
+    run = modules.module("run")
     make_loaders = original(run, "MMDataLoader")
 
     def read_once(args: Any, num_workers: int) -> Any:
@@ -293,7 +293,7 @@ def _ordered_evaluation(undo: contextlib.ExitStack) -> None:
             return DataLoader(dataset, shuffle=shuffle, **options)
         return DataLoader(dataset, sampler=InOrder(dataset), **options)
 
-    replace(undo, toolkit.module("data_loader"), "DataLoader", make)
+    replace(undo, modules.module("data_loader"), "DataLoader", make)
 
 
 # --- Devices and today's libraries ----------------------------------------------------------
@@ -311,7 +311,7 @@ def _no_gpu(undo: contextlib.ExitStack) -> None:
         if torch.device(device).type == "cuda":
             torch.cuda.set_device(device)
 
-    run = toolkit.module("run")
+    run = modules.module("run")
     replace(undo, run, "torch", Overlay(torch, cuda=Overlay(torch.cuda, set_device=set_device)))
     assign = original(run, "assign_gpu")
 
@@ -335,7 +335,7 @@ def _scheduler_keyword(undo: contextlib.ExitStack) -> None:
     def without_verbose(*args: Any, verbose: Any = None, **options: Any) -> Any:
         return ReduceLROnPlateau(*args, **options)
 
-    for module in toolkit.trainer_modules():
+    for module in modules.trainer_modules():
         if "ReduceLROnPlateau" in vars(module):
             replace(undo, module, "ReduceLROnPlateau", without_verbose)
 
@@ -350,7 +350,7 @@ def _text_encoder(undo: contextlib.ExitStack) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    text_encoder = original(toolkit.module("models.subNets"), "BertTextEncoder")
+    text_encoder = original(modules.module("models.subNets"), "BertTextEncoder")
 
     def init(
         self: Any,
@@ -386,7 +386,7 @@ def _text_encoder(undo: contextlib.ExitStack) -> None:
 def _misa_width(undo: contextlib.ExitStack) -> None:
     import torch
 
-    toolkit.module("models")
+    modules.module("models")
     misa = original(sys.modules["MMSA.models.singleTask.MISA"], "MISA")
     build = original(misa, "__init__")
 
@@ -409,9 +409,9 @@ def _misa_width(undo: contextlib.ExitStack) -> None:
     answers="run.py:135,193,242-290",
 )
 def _one_seed(undo: contextlib.ExitStack) -> None:
-    from mmsa_suparc.host import seeds
+    from mmsa_suparc.runs import seeds
 
-    replace(undo, toolkit.module("run"), "_run", seeds.toolkit_run)
+    replace(undo, modules.module("run"), "_run", seeds.toolkit_run)
 
 
 @repair(
@@ -427,7 +427,7 @@ def _whole_checkpoints(undo: contextlib.ExitStack) -> None:
     def save(content: Any, path: Any, **options: Any) -> None:
         save_torch(Path(path), content, **options)
 
-    for module in toolkit.trainer_modules():
+    for module in modules.trainer_modules():
         if vars(module).get("torch") is torch:
             replace(undo, module, "torch", Overlay(torch, save=save))
 
@@ -442,8 +442,8 @@ def _results_table(undo: contextlib.ExitStack) -> None:
     import numpy
     import pandas
 
-    from mmsa_suparc.host import seeds
-    from mmsa_suparc.host.tables import append_rows
+    from mmsa_suparc.data.tables import append_rows
+    from mmsa_suparc.runs import seeds
 
     class Appending(pandas.DataFrame):
         """Writing it appends the rows that were not read from the file."""
@@ -459,7 +459,7 @@ def _results_table(undo: contextlib.ExitStack) -> None:
         table.attrs["read"] = len(rows)
         return table
 
-    run = toolkit.module("run")
+    run = modules.module("run")
     replace(undo, run, "pd", Overlay(pandas, DataFrame=Appending, read_csv=read_csv))
     plain = {name: _plain(getattr(numpy, name)) for name in ("mean", "std")}
     replace(undo, run, "np", Overlay(numpy, **plain))
@@ -475,7 +475,7 @@ def _plain(function: Callable[..., Any]) -> Callable[..., float]:
     answers="run.py:35-57",
 )
 def _log_handlers(undo: contextlib.ExitStack) -> None:
-    run = toolkit.module("run")
+    run = modules.module("run")
     original_set_logger = original(run, "_set_logger")
     logger = logging.getLogger("MMSA")
 
@@ -504,6 +504,6 @@ def _log_handlers(undo: contextlib.ExitStack) -> None:
     answers="tqdm in every trainer",
 )
 def _progress_bars(undo: contextlib.ExitStack) -> None:
-    for module in toolkit.trainer_modules():
+    for module in modules.trainer_modules():
         if "tqdm" in vars(module):
             replace(undo, module, "tqdm", progress)

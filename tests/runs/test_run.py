@@ -21,7 +21,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.host.tables import append_rows, plain_cell
+from mmsa_suparc.data.tables import append_rows, plain_cell
 
 DEMO = ("-m", "suparc", "-d", "demo", "--epochs", "2")
 
@@ -87,18 +87,18 @@ def test_history_has_every_loss_term_and_the_times(run_folder: Path) -> None:
 
 def test_weights_give_the_predictions(run_folder: Path, demo: Demo) -> None:
     import mmsa_suparc
-    from mmsa_suparc.host import configs, toolkit
-    from mmsa_suparc.host.adapters import SupArcTrainer
+    from mmsa_suparc.runs.trainer import SupArcTrainer
+    from mmsa_suparc.toolkit import modules, settings
 
     mmsa_suparc.register()
-    args = toolkit.module("run").get_config_regression("suparc", "demo")
+    args = modules.module("run").get_config_regression("suparc", "demo")
     args.update(custom_feature=None, feature_T="", feature_A="", feature_V="", device="cpu")
-    loaders = toolkit.module("run").MMDataLoader(args, 0)
-    model = toolkit.module("models").AMIO(args)
+    loaders = modules.module("run").MMDataLoader(args, 0)
+    model = modules.module("models").AMIO(args)
     model.load_state_dict(load_file(run_folder / "seed-1" / "model.safetensors"))
     prediction = SupArcTrainer(args).predict(model, loaders["test"])
     mmsa_suparc.unregister()
-    assert configs.treated_as("demo") == "mosi"
+    assert settings.treated_as("demo") == "mosi"
     stored = pd.read_csv(run_folder / "seed-1" / "predictions.csv")
     expected = stored[stored["split"] == "test"]["prediction"].to_numpy()
     np.testing.assert_allclose(prediction.numpy(), expected, atol=1e-5)

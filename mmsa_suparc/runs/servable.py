@@ -20,10 +20,10 @@ from mmsa_suparc.data import reader, store
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.text import TOKENS
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.host.adapters import config_of, network
-from mmsa_suparc.host.configs import ModelConfig
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
+from mmsa_suparc.runs.trainer import config_of, network
+from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training.state import sha256
 from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
 

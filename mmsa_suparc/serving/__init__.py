@@ -1,0 +1,1 @@
+"""A trained SupArc, asked: the predictor, its export, its page."""

@@ -1,0 +1,1 @@
+"""The only room in which the toolkit is imported and touched."""
