@@ -16,6 +16,7 @@ ORDER = (
     "serving",
     "analysis",
     "bench",
+    "plugin",
     "runs",
     "videos",
     "training",
@@ -27,7 +28,7 @@ ORDER = (
     "names",
 )
 #: Vocabulary that every part shares.
-SHARED = {"errors", "names", "progress", "__init__"}
+SHARED = {"errors", "names", "progress", "version", "__init__"}
 
 
 def imports_of(path: Path) -> set[str]:

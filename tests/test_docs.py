@@ -11,7 +11,7 @@ import pytest
 
 from mmsa_suparc.cli import VERBS
 from mmsa_suparc.config import SupArcConfig, plugin_configs
-from mmsa_suparc.toolkit.patching import REPAIRS
+from mmsa_suparc.plugin import PATCHES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -69,7 +69,7 @@ def test_the_error_in_the_readme_is_the_real_one(mmsa: Callable) -> None:
 def test_python_in_the_readme_runs(start: str, demo: object) -> None:
     (code,) = [block for block in blocks("python") if block.startswith(start)]
     import mmsa_suparc
-    from mmsa_suparc.toolkit import registry
+    from mmsa_suparc.toolkit import registry, settings
     from tests.helpers.toy import ToyModel, ToyTrainer
 
     # One epoch is enough here: the demo's own test is the command's.
@@ -79,19 +79,20 @@ def test_python_in_the_readme_runs(start: str, demo: object) -> None:
         if "MMSA_run" in code:
             assert (Path.home() / "MMSA/results/normal/demo.csv").is_file()
         if "register_model" in code:
-            assert "mine" in registry.model_names()
+            assert "mine" in settings.model_names()
     finally:
         mmsa_suparc.unregister()
-        registry._registered.pop("mine", None)
+        if "mine" in registry.registered():
+            mmsa_suparc.unregister_model("mine")
 
 
 def test_every_repair_is_documented_with_its_lines() -> None:
     document = (ROOT / "docs" / "toolkit-repairs.md").read_text()
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", document, flags=re.MULTILINE))
-    assert set(rows) == {repair.name for repair in REPAIRS}
-    for repair in REPAIRS:
-        for file in re.findall(r"[\w/]+\.py", repair.answers):
-            assert file in rows[repair.name], (repair.name, file)
+    assert set(rows) == {patch.name for patch in PATCHES}
+    for patch in PATCHES:
+        for file in re.findall(r"[\w/]+\.py", patch.answers):
+            assert file in rows[patch.name], (patch.name, file)
 
 
 def test_every_verb_and_exit_status_is_in_the_readme() -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc import plugin
 from mmsa_suparc.bench.plan import Cell
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data import reader, store
@@ -18,7 +19,7 @@ from mmsa_suparc.data.cache import code_fingerprint, fingerprint, key_of
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import InUseError, UserError
 from mmsa_suparc.runs.seeds import find_feature_file
-from mmsa_suparc.toolkit import catalogue, registry, settings
+from mmsa_suparc.toolkit import catalogue, settings
 
 #: Seconds to wait for a process that still works in the cell's folder.
 PATIENCE = 60
@@ -27,7 +28,8 @@ PATIENCE = 60
 START_SECONDS, CLIP_SECONDS, USUAL_EPOCHS = 10.0, 0.01, 15
 #: The parts of the package that can change what a training gives.
 TRAINING_CODE = (
-    "config.py", "data", "losses", "metrics.py", "model", "runs", "toolkit", "training",
+    "config.py", "data", "losses", "metrics.py", "model", "plugin.py", "runs", "toolkit",
+    "training",
 )  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def guessed_seconds(cell: Cell, data_root: str | None) -> float:
 
 def _config(cell: Cell, data_root: str | None) -> settings.ModelConfig:
     model, dataset = settings.find_model(cell.model), settings.find_dataset(cell.dataset)
-    catalogue.check(model, dataset)
+    catalogue.require_runnable(model, dataset)
     changed = Layer(f"variant '{cell.variant}'", _known(cell))
     return settings.load(model, dataset, overrides=[changed], data_root=data_root)
 
@@ -125,7 +127,7 @@ def run_cell(folder: Path) -> None:
 
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     cell = Cell(**spec["cell"])
-    registry.register()
+    plugin.register()
     config = settings.load(
         cell.model, cell.dataset,
         overrides=[Layer(f"variant '{cell.variant}'", cell.values)], data_root=spec["data_root"],

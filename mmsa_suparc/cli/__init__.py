@@ -15,8 +15,8 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mmsa_suparc import __version__
 from mmsa_suparc.errors import DiskError, SupArcError, UserError, nearest
+from mmsa_suparc.version import __version__
 
 VERBS = {
     "run": "train and test a model, seed by seed (the default verb)",

@@ -133,10 +133,10 @@ def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) 
     import platform
     from importlib import metadata
 
-    from mmsa_suparc import __version__
     from mmsa_suparc.analysis.report import write_report
     from mmsa_suparc.bench.results import Results
     from mmsa_suparc.cli.console import console
+    from mmsa_suparc.version import __version__
 
     results = Results.collect(made, [job.folder for job in jobs], with_reported=options.reference)
     environment = {

@@ -23,12 +23,13 @@ def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     import mmsa_suparc
+    from mmsa_suparc import plugin
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.cli.options import quiet_libraries
     from mmsa_suparc.data.cache import cache_folder
     from mmsa_suparc.data.text import encoder_config, find_encoder
     from mmsa_suparc.errors import SupArcError
-    from mmsa_suparc.toolkit import patching, settings
+    from mmsa_suparc.toolkit import settings
     from mmsa_suparc.training.runtime import Runtime, find_device
 
     quiet_libraries(options.verbose)
@@ -64,8 +65,8 @@ def handle(options: argparse.Namespace) -> int:
     repairs = Table(title="Repairs in force", title_justify="left")
     for column in ("repair", "what it does", "toolkit lines"):
         repairs.add_column(column, overflow="fold")
-    for repair in patching.REPAIRS:
-        repairs.add_row(repair.name, repair.does, repair.answers)
+    for patch in plugin.PATCHES:
+        repairs.add_row(patch.name, patch.does, patch.answers)
     console().print(repairs)
     return 0
 

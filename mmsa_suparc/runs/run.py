@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 import yaml
 
-from mmsa_suparc import __version__
 from mmsa_suparc.data import reader, schema, store
 from mmsa_suparc.data.cache import code_fingerprint, fingerprint
 from mmsa_suparc.data.files import write_text
@@ -36,6 +35,7 @@ from mmsa_suparc.training import processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.state import StateFolder, sha256
 from mmsa_suparc.training.stop import Stop
+from mmsa_suparc.version import __version__
 
 logger = logging.getLogger("MMSA")
 
@@ -70,8 +70,8 @@ def check(request: Request) -> None:
         UserError: one line.
     """
     config = request.config
-    catalogue.check(config.model, config.dataset)
-    tracking.check(request.tracker)
+    catalogue.require_runnable(config.model, config.dataset)
+    tracking.require_installed(request.tracker)
     path = config.feature_path
     find_feature_file(path)
     for flag, name in request.feature_files.items():
@@ -424,7 +424,7 @@ def environment(request: Request) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "feature_file": str(request.config.feature_path),
         "text_encoder": str(request.config.values["pretrained"]),
-        "repairs": [repair.name for repair in patching.REPAIRS] if patching.is_applied() else [],
+        "repairs": [patch.name for patch in patching.in_force()],
         "command": request.command or " ".join(sys.argv),
     }
 

@@ -18,12 +18,10 @@ from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
 from mmsa_suparc.runs.recorder import Watch
-from mmsa_suparc.toolkit import modules, patching, settings
+from mmsa_suparc.toolkit import context, modules, settings
 from mmsa_suparc.training import processes
 
 Row = dict[str, Any]
-#: Names of the metrics that the latest run gave, in the toolkit's order.
-last_metrics: list[str] = []
 
 
 @dataclass
@@ -92,7 +90,7 @@ def train_seed(
                 }
             )
         )
-    last_metrics[:] = measured["test"]
+    context.last_metrics.set(tuple(measured["test"]))
     del model, trainer, loaders
     gc.collect()
     return SeedResult(seed, measured, pd.concat(predictions), watch.history, weights)
@@ -101,15 +99,15 @@ def train_seed(
 def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any], Any, Any]:
     """The toolkit's loaders by split, model on its device, and trainer, from a seed."""
     modules.module("utils").setup_seed(seed)
-    encoder = patching.current_encoder.set(args["pretrained"])
-    metrics = patching.scored_as.set(args.get("metrics"))
+    encoder = context.current_encoder.set(args["pretrained"])
+    metrics = context.scored_as.set(args.get("metrics"))
     try:
         loaders = modules.module("run").MMDataLoader(args, num_workers)
         model = modules.module("models").AMIO(args).to(args["device"])
         trainer = modules.module("trains").ATIO().getTrain(args)
     finally:
-        patching.current_encoder.reset(encoder)
-        patching.scored_as.reset(metrics)
+        context.current_encoder.reset(encoder)
+        context.scored_as.reset(metrics)
     return loaders, model, trainer
 
 

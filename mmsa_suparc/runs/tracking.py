@@ -13,7 +13,7 @@ from mmsa_suparc.errors import UserError
 TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 
-def check(name: str | None) -> None:
+def require_installed(name: str | None) -> None:
     """Refuse a tracker whose package is not installed.
 
     Raises:

@@ -70,7 +70,7 @@ class SupArcTrainer:
     training is saved and from which it goes on, ``should_stop`` to a function asked each step.
     """
 
-    #: See ``registry.trainer_offers``.
+    #: See ``registry.AbleTrainer``.
     shares_batches = True
     takes_arrays = True
 

@@ -1,1 +1,10 @@
-"""The only room in which the toolkit is imported and touched."""
+"""The only room in which the toolkit is imported and touched.
+
+``modules``    its modules and the names that it defines
+``registry``   registered models by name, and what they have to offer
+``settings``   the merged configuration of a model on a data set
+``features``   what its data set reads, prepared for the configured encoder
+``catalogue``  what runs on this machine, and why not
+``context``    what the run in progress tells the patches
+``patching``   patches applied and undone together; ``patches/`` holds them, one theme a file
+"""

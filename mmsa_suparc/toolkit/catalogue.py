@@ -51,7 +51,7 @@ class Entry:
 
 def models(dataset: str | None = None) -> list[Entry]:
     """Every model; ``why_not`` also covers a data set that it is not configured for."""
-    return [_entry(name, dataset) for name in registry.model_names()]
+    return [_entry(name, dataset) for name in settings.model_names()]
 
 
 def _entry(name: str, dataset: str | None) -> Entry:
@@ -65,7 +65,7 @@ def _entry(name: str, dataset: str | None) -> Entry:
     return Entry(name, "toolkit", (*known, *own), why_not)
 
 
-def check(model: str, dataset: str) -> None:
+def require_runnable(model: str, dataset: str) -> None:
     """Refuse a model that cannot run here.
 
     Raises:

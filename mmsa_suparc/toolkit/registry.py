@@ -1,23 +1,55 @@
-"""Models by name: SupArc's own registration, and the one that others use."""
+"""Models by name, and what a model and its trainer have to offer."""
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from mmsa_suparc.config import SupArcConfig, plugin_configs, read_file
 from mmsa_suparc.errors import UserError, nearest
-from mmsa_suparc.toolkit import modules, patching
 
-ENTRY_POINTS = "mmsa.models"
-logger = logging.getLogger("mmsa_suparc")
+
+class Model(Protocol):
+    """What the toolkit's runner and trainers ask of a model: a ``torch.nn.Module`` whose
+
+    ``forward(text, audio, vision)`` returns a dictionary with the scores (B, 1) under ``"M"``;
+    ``audio`` and ``vision`` are pairs of frames and lengths where the data are unaligned.
+    """
+
+    def __call__(self, text: Any, audio: Any, vision: Any) -> Any: ...
+
+
+class Trainer(Protocol):
+    """What the toolkit's runner asks of a trainer, made as ``trainer(args)``."""
+
+    def do_train(
+        self, model: Any, dataloader: dict[str, Any], return_epoch_results: bool = False
+    ) -> Any:
+        """Train on ``dataloader["train"]``, select by ``dataloader["valid"]`` through
+        :meth:`do_test`, and save the best weights to ``args.model_save_path``."""
+
+    def do_test(self, model: Any, dataloader: Any, mode: str = "VAL") -> dict[str, Any]:
+        """The metrics of a split, ``Loss`` among them; ``mode`` is VAL, VALID or TEST."""
+
+
+class AbleTrainer(Trainer, Protocol):
+    """What a trainer may offer beside it, each by itself; SupArc's offers all."""
+
+    #: Several processes may train one model, each with its part of every batch.
+    shares_batches: bool
+    #: It needs no float32 copies of the features, only arrays to read (memory maps).
+    takes_arrays: bool
+    #: A ``training.state.StateFolder`` to save the training in and to go on from, or None.
+    states: Any
+    #: Asked after each step; True ends the training with ``errors.StoppedError``.
+    should_stop: Callable[[], bool]
+    #: Given each epoch's row as soon as it is there; without it ``do_test`` is listened to.
+    on_epoch: Callable[[dict[str, Any]], None]
+
+    def predict(self, model: Any, dataloader: Any) -> Any:
+        """Scores (N,) in the order of the split; without it the model's outputs are caught."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +57,27 @@ class RegisteredModel:
     """A model that a plugin brought: how to build and train it, and its default values."""
 
     name: str
-    model: Callable[..., Any]
-    trainer: Callable[..., Any]
+    model: Callable[[Any], Model]
+    trainer: Callable[[Any], Trainer]
     config: Mapping[str, Any] = field(repr=False)
     source: str  # what error messages call its configuration
     schema: type[BaseModel] | None = None
 
+    def is_like(self, other: RegisteredModel) -> bool:
+        """Whether it is the same again: the same names and values. A notebook's cell that runs
+        twice makes new classes of the same names."""
+        return [_described(vars(self))] == [_described(vars(other))]
+
+
+def _described(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes and functions by their names, the rest as it is."""
+    return {
+        key: (value.__module__, value.__qualname__) if hasattr(value, "__qualname__") else value
+        for key, value in values.items()
+    }
+
 
 _registered: dict[str, RegisteredModel] = {}
-#: Entry points that could not be loaded, with the reason; shown by ``mmsa models``.
-broken_plugins: dict[str, str] = {}
-_loaded_points: set[str] = set()
 
 
 def registered() -> dict[str, RegisteredModel]:
@@ -43,94 +85,33 @@ def registered() -> dict[str, RegisteredModel]:
     return dict(_registered)
 
 
-def register() -> None:
-    """See :func:`mmsa_suparc.register`."""
-    patching.apply()
-    if "suparc" not in _registered:
-        from mmsa_suparc.runs.trainer import SupArcTrainer, build_suparc
+def add(entry: RegisteredModel, *, overwrite: bool = False) -> None:
+    """Put a model in the table; one that is like that of the same name takes its place.
 
-        path = plugin_configs() / "suparc.yaml"
-        register_model("suparc", build_suparc, SupArcTrainer, path, schema=SupArcConfig)
-    _load_entry_points()
-
-
-def unregister() -> None:
-    """See :func:`mmsa_suparc.unregister`."""
-    patching.undo()
-
-
-def register_model(
-    name: str,
-    model: Callable[..., Any],
-    trainer: Callable[..., Any],
-    config: Mapping[str, Any] | str | Path | None = None,
-    *,
-    schema: type[BaseModel] | None = None,
-) -> None:
-    """See :func:`mmsa_suparc.register_model`.
-
-    Args:
-        schema: a pydantic model of the configuration; derived from the defaults' types if
-            there is none.
+    Raises:
+        UserError: another model has the name, and ``overwrite`` does not say to replace it.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UserError(f"model name {name!r}: expected lower case letters, digits and '_'")
-    if name in modules.default_config():
-        raise UserError(f"model name '{name}': the toolkit has a model of that name")
-    known = _registered.get(name)
-    if known is not None and (known.model, known.trainer) != (model, trainer):
-        raise UserError(f"model name '{name}' is taken by {known.model!r}")
-    if isinstance(config, (str, Path)):
-        source, content = Path(config).name, read_file(config)
-    else:
-        source, content = f"defaults of {name}", dict(config or {})
-    _registered[name] = RegisteredModel(name, model, trainer, content, source, schema)
-    patching.apply()
+    known = _registered.get(entry.name)
+    if known is not None and not overwrite and not known.is_like(entry):
+        raise UserError(
+            f"model name '{entry.name}' is taken by {known.model!r}; choose another, or replace "
+            "it with overwrite=True"
+        )
+    _registered[entry.name] = entry
 
 
-def _load_entry_points() -> None:
-    """Let installed packages announce models under the group ``mmsa.models``.
+def remove(name: str) -> None:
+    """Take a model out of the table.
 
-    An entry point is a function to be called without arguments, which calls
-    ``mmsa_suparc.register_model``, or a mapping with ``model``, ``trainer`` and ``config``.
-    A package that fails is reported by ``mmsa models``; it does not stop the others.
+    Raises:
+        UserError: no model of that name was registered.
     """
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        if point.value in _loaded_points:
-            continue
-        _loaded_points.add(point.value)
-        try:
-            target = point.load()
-            if isinstance(target, Mapping):
-                register_model(point.name, **target)
-            else:
-                target()
-        except Exception as error:
-            broken_plugins[point.name] = f"{type(error).__name__}: {error}"
-            logger.warning("plugin %s (%s) failed: %s", point.name, point.value, error)
-
-
-def model_names() -> list[str]:
-    """Every model: the toolkit's, in its order, then the registered ones."""
-    return [name for name in modules.model_names() if name not in _registered] + list(_registered)
+    if name not in _registered:
+        raise UserError(f"model name '{name}' is not registered{nearest(name, _registered)}")
+    del _registered[name]
 
 
 def trainer_offers(name: str, ability: str) -> bool:
-    """Whether a registered model's trainer says that it can do this.
-
-    ``takes_arrays``: it needs no float32 copies of the features, only arrays to read.
-    ``shares_batches``: several processes may train one model.
-    """
+    """Whether a registered model's trainer says that it can do this; see :class:`AbleTrainer`."""
     trainer = getattr(_registered.get(name), "trainer", None)
     return bool(getattr(trainer, ability, False))
-
-
-def find_model(name: str) -> str:
-    """The model's name in the registries.
-
-    Raises:
-        UserError: unknown; names the nearest.
-    """
-    if name.lower() not in model_names():
-        raise UserError(f"unknown model '{name}'{nearest(name, model_names())} (see: mmsa models)")
-    return name.lower()

@@ -87,7 +87,21 @@ def treated_as(dataset: str) -> str:
     return OWN_DATASETS.get(dataset, dataset)
 
 
-find_model = registry.find_model
+def model_names() -> list[str]:
+    """Every model: the toolkit's, in its order, then the registered ones."""
+    ours = registry.registered()
+    return [*(name for name in modules.model_names() if name not in ours), *ours]
+
+
+def find_model(name: str) -> str:
+    """The model's name in the registries.
+
+    Raises:
+        UserError: unknown; names the nearest.
+    """
+    if name.lower() not in model_names():
+        raise UserError(f"unknown model '{name}'{nearest(name, model_names())} (see: mmsa models)")
+    return name.lower()
 
 
 def find_dataset(name: str) -> str:
@@ -220,6 +234,33 @@ def args_for(config: ModelConfig) -> Any:
             "train_samples": config.values.get("train_samples", 0),
         }
     )
+
+
+def run_args(
+    config: ModelConfig,
+    *,
+    device: Any,
+    checkpoint: Path,
+    ordinal: int = 1,
+    feature_files: Mapping[str, str] | None = None,
+) -> Any:
+    """``args`` with what the toolkit's runner adds for one seed.
+
+    Args:
+        config: of the model on the data set.
+        device: a ``torch.device`` or its name.
+        checkpoint: where the trainer keeps its best weights while training.
+        ordinal: the seed is the first, the second … of the run.
+        feature_files: other files to take modalities from, by ``feature_T``, ``feature_A``,
+            ``feature_V``.
+    """
+    args = args_for(config)
+    args.update(
+        device=device, train_mode="regression", custom_feature=None, cur_seed=ordinal,
+        model_save_path=checkpoint,
+        **{"feature_T": "", "feature_A": "", "feature_V": "", **(feature_files or {})},
+    )  # fmt: skip
+    return args
 
 
 def toolkit_args(model_name: str, dataset_name: str, config_file: str | Path = "") -> Any:

@@ -124,15 +124,15 @@ def test_datasets(mmsa: Callable, small_root: Path, demo: Demo) -> None:
 
 
 def test_doctor(mmsa: Callable, small_root: Path, demo: Demo) -> None:
-    from mmsa_suparc.toolkit.patching import REPAIRS
+    from mmsa_suparc.plugin import PATCHES
 
     status, out, _ = mmsa("doctor", "--data-root", small_root, "--text-encoder", demo.encoder)
     assert status == 0
     text = words(out)
     for expected in ("torch", "CUDA devices", "precision", "found:", "width 64"):
         assert expected in text
-    for repair in REPAIRS:
-        assert repair.name in text
+    for patch in PATCHES:
+        assert patch.name in text
     status, out, _ = mmsa("doctor", "--text-encoder", "no-such-encoder")
     assert status == 0
     assert "--text-encoder" in words(out)

@@ -12,7 +12,7 @@ import pytest
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.toolkit import catalogue, modules, registry
+from mmsa_suparc.toolkit import catalogue, modules, settings
 
 MOSI_MODELS = sorted(name for name in modules.model_names() if "mosi" in modules.datasets_of(name))
 MUST_RUN = {
@@ -80,7 +80,7 @@ def test_catalogue_gives_reasons() -> None:
         entries = {entry.name: entry for entry in catalogue.models("mosi")}
     finally:
         mmsa_suparc.unregister()
-    assert set(entries) == set(registry.model_names())
+    assert set(entries) == set(settings.model_names())
     assert all(entries[name].why_not is None for name in MUST_RUN | {"suparc"})
     for name in ("mlf_dnn", "mtfn", "mlmf"):
         assert "sims only" in str(entries[name].why_not)

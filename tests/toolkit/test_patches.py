@@ -18,9 +18,10 @@ import pytest
 import torch
 
 import mmsa_suparc
+from mmsa_suparc import plugin
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError
-from mmsa_suparc.toolkit import modules, patching, registry
+from mmsa_suparc.toolkit import modules, patching, settings
 from tests.helpers import toy
 
 FAST = {"epochs": 1, "batch_size": 16}
@@ -113,9 +114,9 @@ def test_a_missing_symbol_is_named_and_nothing_stays_patched(
     for name in ("assign_gpu", "_run", "_set_logger"):
         with monkeypatch.context() as patch:
             patch.delattr(run, name)
-            with pytest.raises(patching.SeamError, match=rf"MMSA\.run\.{name}"):
-                patching.apply()
-        assert not patching.is_applied()
+            with pytest.raises(patching.PatchError, match=rf"MMSA\.run\.{name}"):
+                patching.apply(plugin.PATCHES)
+        assert patching.in_force() == ()
     assert identities(snapshot()) == identities(before)
 
 
@@ -238,12 +239,12 @@ def test_register_model_runs_and_survives_a_round_trip(run_in: Callable) -> None
         assert set(table.columns) == {"Model", "MAE", "Loss"}
         mmsa_suparc.unregister()
         mmsa_suparc.register()
-        assert "toy" in registry.model_names()
+        assert "toy" in settings.model_names()
         assert modules.module("run").get_config_regression("toy", "demo").toy_rate == 0.02
         assert modules.module("run").get_config_regression("toy", "mosi").toy_rate == 0.01
     finally:
         mmsa_suparc.unregister()
-        registry._registered.pop("toy")
+        mmsa_suparc.unregister_model("toy")
 
 
 @pytest.mark.parametrize("config", [None, {"toy_rate": 0.1}, {"commonParams": {"toy_rate": 0.1}}])
@@ -255,7 +256,7 @@ def test_ways_to_give_a_configuration(config: Any) -> None:
         assert args.need_data_aligned is False
     finally:
         mmsa_suparc.unregister()
-        registry._registered.pop("toy", None)
+        mmsa_suparc.unregister_model("toy")
 
 
 def test_taken_and_odd_names_are_refused() -> None:
