@@ -42,7 +42,8 @@ class Setting:
 
     def __init__(self, model: str, dataset: str, options: argparse.Namespace, **values: Any):
         from mmsa_suparc.config import Layer
-        from mmsa_suparc.toolkit import modules, patching, settings
+        from mmsa_suparc.runs import seeds
+        from mmsa_suparc.toolkit import settings
 
         overrides = {"batch_size": options.batch_size, **values}
         if options.text_encoder:
@@ -50,26 +51,18 @@ class Setting:
         config = settings.load(
             model, dataset, overrides=[Layer("bench", overrides)], data_root=options.data_root
         )
-        self.args = settings.args_for(config)
-        self.args.update(
-            device="cpu", train_mode="regression", custom_feature=None, cur_seed=1,
-            feature_T="", feature_A="", feature_V="", model_save_path=Path("/dev/null"),
-        )  # fmt: skip
-        modules.module("utils").setup_seed(1)
-        token = patching.current_encoder.set(self.args["pretrained"])
-        self.loaders = modules.module("run").MMDataLoader(self.args, 0)
-        self.model = modules.module("models").AMIO(self.args)
-        self.trainer = modules.module("trains").ATIO().getTrain(self.args)
-        patching.current_encoder.reset(token)
+        checkpoint = Path(os.devnull)
+        self.args = settings.run_args(config, device="cpu", checkpoint=checkpoint)
+        self.loaders, self.model, self.trainer = seeds.build(self.args, seed=1)
 
     def epoch_seconds(self, scratch: Path) -> float:
         """One epoch of the trainer's own loop, validation not counted."""
-        from mmsa_suparc.runs.recorder import Watch
+        from mmsa_suparc.runs.recorder import Recorder
 
         self.args["model_save_path"] = scratch / "weights.pth"
         rows: list[dict[str, Any]] = []
-        watch = Watch(self.trainer, epochs=1, on_epoch=rows.append)
-        with watch.training():
+        recorder = Recorder(self.trainer, epochs=1, on_epoch=rows.append)
+        with recorder.training():
             self.trainer.do_train(self.model, self.loaders)
         return float(rows[0]["train_seconds"])
 

@@ -18,7 +18,7 @@ from mmsa_suparc.config import SupArcConfig, plugin_configs, read_file
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.runs import seeds
 from mmsa_suparc.runs.trainer import SupArcTrainer, build_suparc
-from mmsa_suparc.toolkit import modules, patches, patching, registry
+from mmsa_suparc.toolkit import calls, patches, patching, registry
 
 ENTRY_POINTS = "mmsa.models"
 logger = logging.getLogger("mmsa_suparc")
@@ -56,7 +56,7 @@ def register_model(
     """See :func:`mmsa_suparc.register_model`."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"model name {name!r}: expected lower case letters, digits and '_'")
-    if name in modules.default_config():
+    if calls.has_model(name):
         raise UserError(f"model name '{name}': the toolkit has a model of that name")
     if isinstance(config, (str, Path)):
         source, content = Path(config).name, read_file(config)

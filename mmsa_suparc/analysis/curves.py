@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from mmsa_suparc.data.files import write_atomically
+from mmsa_suparc.runs.folder import RunFolder
 
 #: Columns of history.csv that get a panel, with its title.
 PANELS = {
@@ -28,7 +27,8 @@ def draw_curves(run_dir: Path, title: str) -> Path | None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    histories = [pd.read_csv(path) for path in sorted(run_dir.glob("seed-*/history.csv"))]
+    folder = RunFolder(run_dir)
+    histories = folder.histories()
     if not histories:
         return None
     columns = [str(column) for column in histories[0]]
@@ -66,6 +66,5 @@ def draw_curves(run_dir: Path, title: str) -> Path | None:
             each.plot(history["epoch"], history[name], color=color, lw=1.2)
             selected = history[history["best"].astype(bool)].tail(1)
             each.plot(selected["epoch"], selected[name], "o", color=color, ms=5)
-    path = run_dir / "curves.png"
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=130))
-    return path
+    write_atomically(folder.curves, lambda file: figure.savefig(file, format="png", dpi=130))
+    return folder.curves

@@ -115,7 +115,7 @@ def _warnings(
 
 def vectors(cell: CellResult) -> np.ndarray | None:
     """(N, D) complete fusion vectors of the test split; None where they were not kept."""
-    path = cell.folder / "fusion.npy"
+    path = cell.folder.fusion
     return np.load(path) if path.is_file() else None
 
 

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from mmsa_suparc import plugin
+from mmsa_suparc.bench import probes
+from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell
 from mmsa_suparc.config import Layer
-from mmsa_suparc.data import reader, store
+from mmsa_suparc.data import reader
 from mmsa_suparc.data.cache import code_fingerprint, fingerprint, key_of
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import InUseError, UserError
+from mmsa_suparc.runs.request import Request
+from mmsa_suparc.runs.run import run
 from mmsa_suparc.runs.seeds import find_feature_file
+from mmsa_suparc.runs.trained import load_trained
 from mmsa_suparc.toolkit import catalogue, settings
+from mmsa_suparc.training.runtime import find_device
+from mmsa_suparc.training.stop import Stop
 
 #: Seconds to wait for a process that still works in the cell's folder.
 PATIENCE = 60
@@ -86,7 +92,11 @@ def _known(cell: Cell) -> dict[str, Any]:
 
 
 def write_spec(
-    folder: Path, cell: Cell, found: dict[str, Any], probes: tuple[str, ...], data_root: str | None
+    folder: CellFolder,
+    cell: Cell,
+    found: dict[str, Any],
+    asked: tuple[str, ...],
+    data_root: str | None,
 ) -> None:
     """What the cell's process needs to know."""
     spec = {
@@ -98,10 +108,10 @@ def write_spec(
             "values": _known(cell),
         },
         "identity": found,
-        "probes": list(probes),
+        "probes": list(asked),
         "data_root": data_root,
     }
-    write_text(folder / "spec.json", json.dumps(spec, indent=2, default=str) + "\n")
+    folder.write_spec(spec)
 
 
 def address(found: dict[str, Any]) -> str:
@@ -109,56 +119,45 @@ def address(found: dict[str, Any]) -> str:
     return key_of(json.dumps(found, sort_keys=True, default=str))
 
 
-def is_done(folder: Path, probes: tuple[str, ...]) -> bool:
-    """Whether the training is recorded and every probe has been taken."""
-    recorded = bool(store.read(folder / "records.jsonl")) and (folder / "labels.csv").is_file()
-    return recorded and all((folder / f"{probe}.csv").is_file() for probe in probes)
-
-
-def run_cell(folder: Path) -> None:
+def run_cell(folder: CellFolder) -> None:
     """Train, or go on training, then probe; nothing where all is there."""
-    import torch
-
-    from mmsa_suparc.bench import probes
-    from mmsa_suparc.runs import run
-    from mmsa_suparc.runs.trained import load_trained
-    from mmsa_suparc.training.runtime import find_device
-    from mmsa_suparc.training.stop import Stop
-
-    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    spec = folder.read_spec()
     cell = Cell(**spec["cell"])
     plugin.register()
     config = settings.load(
         cell.model, cell.dataset,
         overrides=[Layer(f"variant '{cell.variant}'", cell.values)], data_root=spec["data_root"],
     )  # fmt: skip
-    device: torch.device = find_device(None)
-    request = run.Request(
+    request = Request(
         config=config,
         seeds=(cell.seed,),
-        run_dir=folder,
-        device=device,
-        result_dir=folder / "toolkit",
+        run_dir=folder.path,
+        device=find_device(None),
+        result_dir=folder.toolkit,
         resume=True,
     )
+    _train(request)
+    missing = [name for name in spec["probes"] if not folder.probe(name).is_file()]
+    if missing or not folder.labels.is_file():
+        trained = load_trained(folder.path, cell.seed, device=request.device)
+        write_text(folder.labels, trained.scores().to_csv(index=False))
+        for name in missing:
+            probes.run_probe(name, trained, folder)
+
+
+def _train(request: Request) -> None:
+    """The cell's run; it waits for one that a killed benchmark left and that is about to end."""
     stop = Stop()
     deadline = time.monotonic() + PATIENCE
     with stop.listening():
         while True:
             try:
-                run.run(request, on_epoch=_tell, stop=stop)
-                break
-            except InUseError:  # left by a benchmark that was killed; it is about to end
+                run(request, on_epoch=_tell, stop=stop)
+                return
+            except InUseError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-    missing = [name for name in spec["probes"] if not (folder / f"{name}.csv").is_file()]
-    labels = folder / "labels.csv"
-    if missing or not labels.is_file():
-        trained = load_trained(folder, cell.seed, device=device)
-        write_text(labels, trained.scores().to_csv(index=False))
-        for name in missing:
-            probes.run_probe(name, trained, folder)
 
 
 def _tell(row: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,13 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mmsa_suparc.data.files import write_text
+from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.errors import UserError
-
-LAST_LINES = 12
-FAILED, TIMES, LOG = "failed.json", "seconds.json", "cell.log"
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class Job:
     """A cell with its folder."""
 
     name: str
-    folder: Path
+    folder: CellFolder
     done: bool  # before this run
     failed: bool
 
@@ -59,9 +54,9 @@ class Running:
         if self.stopped:
             return Outcome(job, -signal.SIGTERM, 0.0)
         started = time.monotonic()
-        with (job.folder / LOG).open("ab") as log:
+        with job.folder.log.open("ab") as log:
             process = subprocess.Popen(
-                command(job.folder), stdout=log, stderr=subprocess.STDOUT,
+                command(job.folder.path), stdout=log, stderr=subprocess.STDOUT,
                 env=environment(threads), start_new_session=True,
             )  # fmt: skip
         with self._lock:
@@ -73,7 +68,7 @@ class Running:
                 self._processes.discard(process)
         outcome = Outcome(job, status, time.monotonic() - started)
         if not self.stopped:
-            record(outcome)
+            job.folder.keep_outcome(status, outcome.seconds)
         return outcome
 
     def stop(self) -> None:
@@ -99,41 +94,14 @@ def environment(threads: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def record(outcome: Outcome) -> None:
-    """Keep what a cell took, or why it failed."""
-    folder = outcome.job.folder
-    if outcome.ok:
-        (folder / FAILED).unlink(missing_ok=True)
-        write_text(folder / TIMES, json.dumps({"seconds": outcome.seconds}))
-    else:
-        lines = last_lines(folder / LOG)
-        write_text(folder / FAILED, json.dumps({"status": outcome.status, "lines": lines}))
-
-
-def last_lines(log: Path) -> list[str]:
-    """The end of a cell's log."""
-    with contextlib.suppress(OSError):
-        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-    return []
-
-
-def failure(folder: Path) -> dict[str, Any] | None:
-    """Why a cell failed: its exit status and last lines; None if it did not."""
-    try:
-        found: dict[str, Any] = json.loads((folder / FAILED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
-
-
 def known_seconds(jobs: Sequence[Job]) -> dict[str, float]:
     """By model, how long a finished cell of these took."""
     found: dict[str, list[float]] = {}
     for job in jobs:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            spec = json.loads((job.folder / "spec.json").read_text(encoding="utf-8"))
-            taken = json.loads((job.folder / TIMES).read_text(encoding="utf-8"))["seconds"]
-            found.setdefault(spec["cell"]["model"], []).append(taken)
+        seconds = job.folder.seconds()
+        if seconds is not None:
+            model = job.folder.read_spec()["cell"]["model"]
+            found.setdefault(model, []).append(seconds)
     return {model: sum(times) / len(times) for model, times in found.items()}
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.data import missing
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.data.missing import Inputs
 from mmsa_suparc.names import MODALITIES, NESTED_PAIRS, ONE_MASKED, TWO_MASKED
 from mmsa_suparc.runs.trained import Trained
+from mmsa_suparc.toolkit.features import clips_of
 from mmsa_suparc.training import loop
 
 RATES = tuple(round(0.1 * step, 1) for step in range(8))  # P2: 0.0 to 0.7
@@ -33,9 +34,9 @@ def subsets() -> list[tuple[str, ...]]:
     return [names for size in (1, 2, 3) for names in combinations(MODALITIES, size)]
 
 
-def run_probe(name: str, trained: Trained, folder: Path) -> None:
+def run_probe(name: str, trained: Trained, folder: CellFolder) -> None:
     """Measure on the test split and write ``folder/<name>.csv``; nothing where it is there."""
-    target = folder / f"{name}.csv"
+    target = folder.probe(name)
     if target.is_file():
         return
     if name == "geometry":
@@ -77,7 +78,7 @@ def _noise(inputs: Inputs) -> Iterator[tuple[str, str, list[str], Inputs]]:
         yield "noise", str(strength), ["tav"] * len(inputs), changed
 
 
-def _geometry(trained: Trained, folder: Path) -> None:
+def _geometry(trained: Trained, folder: CellFolder) -> None:
     """SupArc's fusion vectors, and how often the modality triplet's order holds.
 
     ``fusion.npy`` (N, D) complete vectors of the test split; ``geometry.csv`` a row a nested
@@ -85,10 +86,8 @@ def _geometry(trained: Trained, folder: Path) -> None:
     vector is closer to the first.
     """
     if not trained.is_suparc:
-        write_text(folder / "geometry.csv", "one,two,share\n")
+        write_text(folder.probe("geometry"), "one,two,share\n")
         return
-    from mmsa_suparc.toolkit.features import clips_of
-
     trainer = trained.trainer
     clips = clips_of(trained.loaders["test"])
     vectors = {}
@@ -111,8 +110,8 @@ def _geometry(trained: Trained, folder: Path) -> None:
                 "share": float((near > far).mean()),
             }
         )
-    write_atomically(folder / "fusion.npy", lambda file: np.save(file, whole))
-    write_text(folder / "geometry.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(folder.fusion, lambda file: np.save(file, whole))
+    write_text(folder.probe("geometry"), pd.DataFrame(rows).to_csv(index=False))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

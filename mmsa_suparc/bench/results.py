@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mmsa_suparc.bench.execute import failure
+from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell, Plan
-from mmsa_suparc.data import store
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
 from mmsa_suparc.names import METRICS
 
@@ -25,7 +23,7 @@ class CellResult:
     """A cell, its folder, and its record if it is done."""
 
     cell: Cell
-    folder: Path
+    folder: CellFolder
     record: dict[str, Any] | None
     failure: dict[str, Any] | None
 
@@ -35,13 +33,11 @@ class CellResult:
 
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
-        path = self.folder / name
-        return pd.read_csv(path, dtype={"level": str}) if path.is_file() else None
+        return self.folder.read_table(name)
 
     def predictions(self, split: str) -> pd.DataFrame:
         """id, label, prediction of a split, in the split's order."""
-        path = self.folder / f"seed-{self.cell.seed}" / "predictions.csv"
-        table = pd.read_csv(path)
+        table = self.folder.seed(self.cell.seed).read_predictions()
         return table[table["split"] == split].reset_index(drop=True)
 
 
@@ -56,13 +52,13 @@ class Results:
 
     @classmethod
     def collect(
-        cls, plan: Plan, folders: Sequence[Path], *, with_reported: bool = False
+        cls, plan: Plan, folders: Sequence[CellFolder], *, with_reported: bool = False
     ) -> Results:
         """Read the cells' folders, in the order of the plan's cells."""
         found = []
         for cell, folder in zip(plan.cells, folders, strict=True):
-            records = store.read(folder / "records.jsonl")
-            found.append(CellResult(cell, folder, records[0] if records else None, failure(folder)))
+            record = next(iter(folder.records()), None)
+            found.append(CellResult(cell, folder, record, folder.failure()))
         return cls(plan, tuple(found), with_reported)
 
     def of(self, dataset: str, variant: str) -> list[CellResult]:
@@ -164,10 +160,3 @@ class Results:
 def mae(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Mean absolute error, score units."""
     return float(np.abs(predictions - labels).mean())
-
-
-def correlation(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Pearson's; NaN where either is constant."""
-    if predictions.std() == 0 or labels.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(predictions, labels)[0, 1])

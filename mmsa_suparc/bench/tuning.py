@@ -22,7 +22,7 @@ from mmsa_suparc.data import reader
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
 from mmsa_suparc.names import METRICS
-from mmsa_suparc.runs.recorder import Watch
+from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
 from mmsa_suparc.toolkit import settings
 
@@ -161,7 +161,6 @@ def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
     import optuna
 
     config = _config(wanted, Layer("trial", dict(values)))
-    args = settings.args_for(config)
     sign = 1.0 if METRICS[config.values["KeyEval"]].better == "lower" else -1.0
     scores: list[float] = []
 
@@ -172,13 +171,10 @@ def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
             raise optuna.TrialPruned
 
     with tempfile.TemporaryDirectory() as scratch:
-        args.update(
-            device=wanted.device, train_mode="regression", custom_feature=None, cur_seed=1,
-            feature_T="", feature_A="", feature_V="",
-            model_save_path=Path(scratch) / "checkpoint.pth",
-        )  # fmt: skip
+        checkpoint = Path(scratch) / "checkpoint.pth"
+        args = settings.run_args(config, device=wanted.device, checkpoint=checkpoint)
         loaders, model, trainer = build(args, seed=wanted.seed)
-        with Watch(trainer, epochs=args.get("epochs"), on_epoch=on_epoch).training():
+        with Recorder(trainer, epochs=args.get("epochs"), on_epoch=on_epoch).training():
             trainer.do_train(model, loaders)
     return min(scores)
 

@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     import mmsa_suparc
     from mmsa_suparc.bench import cells, execute, plan
+    from mmsa_suparc.bench.folder import CellFolder
     from mmsa_suparc.config import assignments
 
     if options.jobs < 1:
@@ -94,10 +95,10 @@ def handle(options: argparse.Namespace) -> int:
     jobs, found = [], []
     for cell in made.cells:
         what = cells.identity(cell, options.data_root)
-        folder = out / "cells" / cells.address(what)
+        folder = CellFolder(out / "cells" / cells.address(what))
         found.append(what)
-        done = cells.is_done(folder, made.probes)
-        jobs.append(execute.Job(cell.name, folder, done, execute.failure(folder) is not None))
+        done = folder.is_done(made.probes)
+        jobs.append(execute.Job(cell.name, folder, done, folder.failure() is not None))
     if options.dry_run:
         _print_plan(made, jobs, options.data_root)
         return 0
@@ -130,21 +131,15 @@ def _run(options: argparse.Namespace, jobs: list[Any]) -> None:
 
 
 def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) -> int:
-    import platform
-    from importlib import metadata
-
     from mmsa_suparc.analysis.report import write_report
     from mmsa_suparc.bench.results import Results
     from mmsa_suparc.cli.console import console
-    from mmsa_suparc.version import __version__
+    from mmsa_suparc.runs.environment import versions
 
     results = Results.collect(made, [job.folder for job in jobs], with_reported=options.reference)
     environment = {
         "command": " ".join(["mmsa", *sys.argv[1:]]),
-        "mmsa_suparc": __version__,
-        **{name: metadata.version(name) for name in ("MMSA", "torch", "transformers")},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        **versions(("MMSA", "torch", "transformers")),
     }
     report = write_report(results, out, environment=environment)
     for dataset in made.datasets:
@@ -181,7 +176,7 @@ def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
     from mmsa_suparc.bench import cells, execute
 
     known = execute.known_seconds(jobs)
-    to_do: dict[Path, float] = {}
+    to_do: dict[Any, float] = {}
     for cell, job in zip(made.cells, jobs, strict=True):
         if job.done:
             about = "done"

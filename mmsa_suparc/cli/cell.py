@@ -23,10 +23,11 @@ def handle(options: argparse.Namespace) -> int:
 
     quiet_libraries(1)
     from mmsa_suparc.bench.cells import run_cell
+    from mmsa_suparc.bench.folder import CellFolder
 
-    folder = Path(options.folder)
-    if not (folder / "spec.json").is_file():
-        raise UserError(f"{folder}: no spec.json; expected a folder that mmsa bench made")
+    folder = CellFolder(Path(options.folder))
+    if not folder.has_spec():
+        raise UserError(f"{options.folder}: no spec.json; expected a folder that mmsa bench made")
     if "MMSA_BENCH_PARENT" in os.environ:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     run_cell(folder)

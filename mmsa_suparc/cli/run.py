@@ -116,11 +116,12 @@ def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
     config = load_config(options)
 
-    from mmsa_suparc.runs import run
+    from mmsa_suparc.runs import toolkit_table
+    from mmsa_suparc.runs.request import Request
     from mmsa_suparc.training.runtime import find_device
 
     folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    request = run.Request(
+    request = Request(
         config=config,
         seeds=tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS),
         run_dir=Path(options.run_dir or folder).expanduser(),
@@ -138,7 +139,7 @@ def handle(options: argparse.Namespace) -> int:
         },
     )
     if options.tune:
-        table = run.tune(request, times=options.tune_times, verbose=options.verbose)
+        table = toolkit_table.tune(request, times=options.tune_times, verbose=options.verbose)
         print(f"tuning results: {table}")
         return 0
     return _train(request, options.verbose)
@@ -147,7 +148,7 @@ def handle(options: argparse.Namespace) -> int:
 def _train(request: Any, verbose: int) -> int:
     from mmsa_suparc.analysis.curves import draw_curves
     from mmsa_suparc.cli.console import EpochLines, console, results_table
-    from mmsa_suparc.runs import run
+    from mmsa_suparc.runs.run import run
     from mmsa_suparc.training.stop import Stop, stopped
 
     config = request.config
@@ -156,9 +157,9 @@ def _train(request: Any, verbose: int) -> int:
     def on_seed(seed: int) -> None:
         lines[:] = [EpochLines(config.values.get("epochs"))]
         if verbose > 0:
-            place = f"{list(request.seeds).index(seed) + 1}/{len(request.seeds)}"
+            ordinal = f"{list(request.seeds).index(seed) + 1}/{len(request.seeds)}"
             print(
-                f"{config.model} on {config.data_name}, seed {seed} ({place}), {request.device}",
+                f"{config.model} on {config.data_name}, seed {seed} ({ordinal}), {request.device}",
                 flush=True,
             )
 
@@ -169,7 +170,7 @@ def _train(request: Any, verbose: int) -> int:
     stop = Stop()
     try:
         with stop.listening():
-            results = run.run(request, on_seed=on_seed, on_epoch=on_epoch, stop=stop)
+            results = run(request, on_seed=on_seed, on_epoch=on_epoch, stop=stop)
     except StoppedError as error:
         raise stopped(f"{error}; to go on: {_resume_command(request)}", stop.signal or 2) from None
     if not results:

@@ -52,19 +52,19 @@ class Clips:
         places = self.index[chosen.cpu()].tolist()
         return [self.names[place] if self.names else f"number {place}" for place in places]
 
-    def map(self, place: Callable[[Tensor], Tensor]) -> Clips:
+    def map(self, move: Callable[[Tensor], Tensor]) -> Clips:
         """The same clips with every tensor that a model sees elsewhere: on a device."""
         encoded = self.encoded_text
         return Clips(
-            text=place(self.text),
-            audio=place(self.audio),
-            vision=place(self.vision),
-            audio_lengths=place(self.audio_lengths),
-            vision_lengths=place(self.vision_lengths),
-            scores=place(self.scores),
+            text=move(self.text),
+            audio=move(self.audio),
+            vision=move(self.vision),
+            audio_lengths=move(self.audio_lengths),
+            vision_lengths=move(self.vision_lengths),
+            scores=move(self.scores),
             index=self.index,
             names=self.names,
-            encoded_text=None if encoded is None else place(encoded),
+            encoded_text=None if encoded is None else move(encoded),
         )
 
 

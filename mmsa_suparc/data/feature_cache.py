@@ -18,11 +18,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from mmsa_suparc.data.cache import cache_folder, file_identity, key_of
+from mmsa_suparc.data.files import sha256
 from mmsa_suparc.errors import DiskError
 
 FORMAT = "1"
@@ -60,7 +61,7 @@ class Entry:
             stored["file"]
             for fields in index["splits"].values()
             for stored in fields.values()
-            if "file" in stored and _sha256(self.folder / stored["file"]) != stored["sha256"]
+            if "file" in stored and _checksum(self.folder / stored["file"]) != stored["sha256"]
         ]
 
 
@@ -241,16 +242,14 @@ def _load(folder: Path, stored: dict[str, Any]) -> Any:
     return array
 
 
-def _sha256(path: Path) -> str:
+def _checksum(path: Path) -> str:
     """Of an array's data, without the header."""
-    digest = hashlib.sha256()
+    return sha256(path, start=_start_of_data(path))
+
+
+def _start_of_data(path: Path) -> int:
+    """Bytes of an array's header."""
     with path.open("rb") as file:
-        _skip_header(file)
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _skip_header(file: BinaryIO) -> None:
-    np.lib.format.read_magic(file)
-    np.lib.format.read_array_header_1_0(file)
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        return file.tell()

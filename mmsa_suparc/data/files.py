@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -40,3 +41,13 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """UTF-8 text, whole or not at all."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def sha256(path: Path, *, start: int = 0) -> str:
+    """The checksum of a file, from a place in it on; never more than a mebibyte in memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

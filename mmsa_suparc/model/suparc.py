@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder
 from mmsa_suparc.names import MODALITIES
+
+if TYPE_CHECKING:
+    from mmsa_suparc.config import SupArcConfig
 
 Presence = Sequence[bool] | Iterable[str] | Tensor | None
 
@@ -81,6 +84,34 @@ class SupArc(nn.Module):
         learned = mask_vector == "learned"
         self.mask_vectors = nn.ParameterList(
             nn.Parameter(torch.zeros(width), requires_grad=learned) for width in widths
+        )
+
+    @classmethod
+    def from_config(
+        cls, config: SupArcConfig, *, transformer: Any, audio_width: int, vision_width: int
+    ) -> SupArc:
+        """The network as a configuration has it; neither the toolkit nor a file is needed.
+
+        Args:
+            config: sizes, dropout, mask vector, modalities.
+            transformer: the text encoder, a Hugging Face module.
+            audio_width: D_a, values a frame.
+            vision_width: D_v.
+        """
+        hidden = {"audio": config.audio_hidden, "vision": config.vision_hidden}
+        widths = {"audio": audio_width, "vision": vision_width}
+        audio, vision = (
+            SequenceEncoder(width=widths[name], hidden=hidden[name], layers=config.lstm_layers)
+            for name in ("audio", "vision")
+        )
+        return cls(
+            text_encoder=TextEncoder(transformer=transformer, finetune=config.use_finetune),
+            audio_encoder=audio,
+            vision_encoder=vision,
+            fusion_width=config.fusion_width,
+            dropout=config.dropout,
+            mask_vector=config.mask_vector,
+            modalities=config.modalities,
         )
 
     def encode(

@@ -1,4 +1,4 @@
-"""Listening to any trainer of the toolkit: epochs, times, predictions, and when to stop."""
+"""Epochs, times and predictions of any trainer of the toolkit, by listening to it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.errors import DivergedError, SupArcError
+from mmsa_suparc.toolkit.calls import logger
 
 Row = dict[str, Any]
 
 
-class Watch:
+class Recorder:
     """Wraps ``trainer.do_test``, through which every trainer of the toolkit validates.
 
     Args:
@@ -47,7 +48,6 @@ class Watch:
             self.trainer.on_epoch = self._record
             yield
             return
-        logger = logging.getLogger("MMSA")
         logger.addHandler(self._losses)
         self.trainer.do_test = self._validate
         self._mark = time.perf_counter()

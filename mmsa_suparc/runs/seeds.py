@@ -17,8 +17,9 @@ from mmsa_suparc.data.safe_pickle import load_weights
 from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
-from mmsa_suparc.runs.recorder import Watch
-from mmsa_suparc.toolkit import context, modules, settings
+from mmsa_suparc.runs.recorder import Recorder
+from mmsa_suparc.toolkit import context, settings
+from mmsa_suparc.toolkit.calls import build
 from mmsa_suparc.training import processes
 
 Row = dict[str, Any]
@@ -57,15 +58,15 @@ def train_seed(
     """
     loaders, model, trainer = build(args, seed=seed, num_workers=num_workers)
     prepare(trainer)
-    watch = Watch(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
-    with watch.training():
+    recorder = Recorder(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
+    with recorder.training():
         trainer.do_train(model, loaders)
     weights = model.state_dict()
     if processes.is_main():
         checkpoint = Path(args["model_save_path"])
         if not checkpoint.is_file():
             raise DivergedError(
-                f"no epoch of {len(watch.history)} improved on validation {args['KeyEval']}: "
+                f"no epoch of {len(recorder.history)} improved on validation {args['KeyEval']}: "
                 "there are no weights to test"
             )
         weights = load_weights(checkpoint)
@@ -73,7 +74,7 @@ def train_seed(
         model.to(args["device"])
     measured, predictions = {}, []
     for split in ("valid", "test"):
-        results, prediction = watch.test(model, loaders[split], split)
+        results, prediction = recorder.test(model, loaders[split], split)
         measured[split] = {
             name: float(value)
             for name, value in results.items()
@@ -93,22 +94,7 @@ def train_seed(
     context.last_metrics.set(tuple(measured["test"]))
     del model, trainer, loaders
     gc.collect()
-    return SeedResult(seed, measured, pd.concat(predictions), watch.history, weights)
-
-
-def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any], Any, Any]:
-    """The toolkit's loaders by split, model on its device, and trainer, from a seed."""
-    modules.module("utils").setup_seed(seed)
-    encoder = context.current_encoder.set(args["pretrained"])
-    metrics = context.scored_as.set(args.get("metrics"))
-    try:
-        loaders = modules.module("run").MMDataLoader(args, num_workers)
-        model = modules.module("models").AMIO(args).to(args["device"])
-        trainer = modules.module("trains").ATIO().getTrain(args)
-    finally:
-        context.current_encoder.reset(encoder)
-        context.scored_as.reset(metrics)
-    return loaders, model, trainer
+    return SeedResult(seed, measured, pd.concat(predictions), recorder.history, weights)
 
 
 def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:

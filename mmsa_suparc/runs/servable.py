@@ -13,21 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file
 
-from mmsa_suparc.data import reader, store
-from mmsa_suparc.data.files import write_text
+from mmsa_suparc.data import reader
 from mmsa_suparc.data.text import TOKENS
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
-from mmsa_suparc.runs.trainer import config_of, network
+from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.toolkit.settings import ModelConfig
-from mmsa_suparc.training.state import sha256
 from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
-
-SERVING, ENCODER = "serving.json", "encoder"
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,16 @@ class Serving:
 
 
 def write(
-    run_dir: Path, args: Any, *, content: reader.FeatureFile, scores: tuple[float, float] | None
+    folder: RunFolder,
+    args: Any,
+    *,
+    content: reader.FeatureFile,
+    scores: tuple[float, float] | None,
 ) -> None:
     """Keep what :func:`load` needs, once a run folder.
 
     Args:
-        run_dir: the run folder.
+        folder: of the run.
         args: the toolkit's, after its loaders were made.
         content: the feature file.
         scores: lowest and highest score, where they are known.
@@ -78,16 +77,15 @@ def write(
     record = record_of(content)
     labels = np.asarray(train["regression_labels"], dtype=float)
     low, high = scores or (float(labels.min()), float(labels.max()))
-    folder = run_dir / ENCODER
-    AutoConfig.from_pretrained(args["pretrained"]).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(args["pretrained"]).save_pretrained(folder)
+    AutoConfig.from_pretrained(args["pretrained"]).save_pretrained(folder.encoder)
+    AutoTokenizer.from_pretrained(args["pretrained"]).save_pretrained(folder.encoder)
     serving = {
         "widths": {name: int(train[name].shape[2]) for name in FROM_VIDEO},
         "tokens": int(train["text_bert"].shape[2]) if "text_bert" in train else TOKENS,
         "score_range": [low, high],
         "features": record,
     }
-    write_text(run_dir / SERVING, json.dumps(serving) + "\n")
+    folder.write_serving(serving)
 
 
 def load(run_dir: Path, seed: int | None = None) -> Serving:
@@ -96,7 +94,8 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
     Raises:
         UserError: no finished run of SupArc there, or weights that are not those of the record.
     """
-    records = {record["seed"]: record for record in store.read(run_dir / "records.jsonl")}
+    run = RunFolder(run_dir)
+    records = {record["seed"]: record for record in run.records()}
     if not records:
         raise UserError(f"{run_dir}: no finished run here; expected the --run-dir of mmsa run")
     model = next(iter(records.values()))["model"]
@@ -107,24 +106,16 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
     if seed not in records:
         known = ", ".join(map(str, sorted(records)))
         raise UserError(f"{run_dir}: no finished seed {seed}; it has {known}")
-    folder = run_dir / f"seed-{seed}"
+    folder = run.seed(seed)
     try:
-        serving = json.loads((run_dir / SERVING).read_text(encoding="utf-8"))
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        found = sha256(folder / "model.safetensors")
+        serving, values = run.read_serving(), folder.read_config()
+        named = folder.read_weights(records[seed]["weights"])
     except (OSError, ValueError) as error:
         raise UserError(
             f"{run_dir}: not complete ({error}); a run of an older version? Train again"
         ) from None
-    if found != records[seed]["weights"]:
-        raise UserError(
-            f"{folder / 'model.safetensors'}: not the weights that were written (checksum differs)"
-        )
-    weights = {
-        name.removeprefix("Model."): tensor
-        for name, tensor in load_file(folder / "model.safetensors").items()
-    }
-    return assemble(serving, values, run_dir / ENCODER, weights, seed=seed)
+    weights = {name.removeprefix("Model."): tensor for name, tensor in named.items()}
+    return assemble(serving, values, run.encoder, weights, seed=seed)
 
 
 def assemble(
@@ -147,7 +138,7 @@ def assemble(
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     widths = serving["widths"]
-    model = network(
+    model = SupArc.from_config(
         config_of(values),
         transformer=AutoModel.from_config(AutoConfig.from_pretrained(encoder)),
         audio_width=widths["audio"],

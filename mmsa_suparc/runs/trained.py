@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-from safetensors.torch import load_file
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data.missing import Inputs
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
-from mmsa_suparc.runs.recorder import Watch
+from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
 from mmsa_suparc.toolkit import registry, settings
-from mmsa_suparc.training.state import sha256
 
 
 @dataclass
@@ -55,7 +52,7 @@ class Trained:
     def predict(self, split: str, inputs: Inputs | None = None) -> np.ndarray:
         """Scores (N,) of a split, or of other inputs in its place."""
         loader = self.loaders[split] if inputs is None else self._loader_of(split, inputs)
-        _, prediction = Watch(self.trainer, epochs=None, on_epoch=lambda row: None).test(
+        _, prediction = Recorder(self.trainer, epochs=None, on_epoch=lambda row: None).test(
             self.model, loader, "valid" if split == "valid" else "test"
         )
         return prediction.numpy()
@@ -98,27 +95,17 @@ def load_trained(run_dir: Path, seed: int, *, device: torch.device | str = "cpu"
     Raises:
         UserError: no such seed there, or weights that are not those of the record.
     """
-    folder = run_dir / f"seed-{seed}"
-    weights = folder / "model.safetensors"
+    folder = RunFolder(run_dir).seed(seed)
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        expected = json.loads((folder / "model.json").read_text(encoding="utf-8"))["sha256"]
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        values["featurePath"] = environment["feature_file"]
-        found = sha256(weights)
+        values = folder.read_config()
+        values["featurePath"] = folder.read_environment()["feature_file"]
+        weights = folder.read_weights(folder.read_checksum())
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder}: no finished run of seed {seed} ({error})") from None
-    if found != expected:
-        raise UserError(f"{weights}: not the weights that were written (checksum differs)")
+        raise UserError(f"{folder.path}: no finished run of seed {seed} ({error})") from None
     model, dataset = values.pop("model_name"), values.pop("dataset_name")
     values.pop("seed")
-    config = settings.load(model, dataset, overrides=[Layer(str(folder), values)])
-    args = settings.args_for(config)
-    args.update(
-        device=torch.device(device), train_mode="regression", custom_feature=None, cur_seed=1,
-        feature_T="", feature_A="", feature_V="", model_save_path=Path("/dev/null"),
-    )  # fmt: skip
+    config = settings.load(model, dataset, overrides=[Layer(str(folder.path), values)])
+    args = settings.run_args(config, device=torch.device(device), checkpoint=Path(os.devnull))
     loaders, network, trainer = build(args, seed=seed)
-    state: dict[str, Tensor] = load_file(weights)
-    network.load_state_dict(state)
+    network.load_state_dict(weights)
     return Trained(config, network.eval(), trainer, loaders)

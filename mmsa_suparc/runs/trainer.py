@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
-from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
-from mmsa_suparc.toolkit import modules
+from mmsa_suparc.model import SupArc
+from mmsa_suparc.toolkit.calls import logger, metrics_of
 from mmsa_suparc.toolkit.features import clips_of
 from mmsa_suparc.training import loop, processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder
-
-logger = logging.getLogger("MMSA")
 
 
 def config_of(args: Any) -> SupArcConfig:
@@ -34,27 +31,8 @@ def build_suparc(args: Any) -> SupArc:
     config = config_of(args)
     _, audio_width, vision_width = args["feature_dims"]
     transformer = AutoModel.from_pretrained(config.pretrained)
-    return network(
+    return SupArc.from_config(
         config, transformer=transformer, audio_width=audio_width, vision_width=vision_width
-    )
-
-
-def network(
-    config: SupArcConfig, *, transformer: Any, audio_width: int, vision_width: int
-) -> SupArc:
-    """SupArc as configured, around a text encoder, for features of these widths."""
-    return SupArc(
-        text_encoder=TextEncoder(transformer=transformer, finetune=config.use_finetune),
-        audio_encoder=SequenceEncoder(
-            width=audio_width, hidden=config.audio_hidden, layers=config.lstm_layers
-        ),
-        vision_encoder=SequenceEncoder(
-            width=vision_width, hidden=config.vision_hidden, layers=config.lstm_layers
-        ),
-        fusion_width=config.fusion_width,
-        dropout=config.dropout,
-        mask_vector=config.mask_vector,
-        modalities=config.modalities,
     )
 
 
@@ -78,8 +56,7 @@ class SupArcTrainer:
         self.args = args
         self.config = config_of(args)
         self.runtime = Runtime.choose(torch.device(args["device"]), self.config.precision)
-        metrics = modules.module("utils").MetricsTop("regression")
-        self._metrics = metrics.getMetics(args["dataset_name"])
+        self._metrics = metrics_of(args["dataset_name"])
         self.history: list[dict[str, Any]] = []
         self.on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
         self.states: StateFolder | None = None

@@ -19,6 +19,8 @@ from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
+from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
+from mmsa_suparc.toolkit.features import without_blank
 from mmsa_suparc.videos.extraction import shaped
 from mmsa_suparc.videos.fet import ClipFeatures, Extractor
 from mmsa_suparc.videos.media import ClipError, Limits
@@ -211,8 +213,6 @@ class SupArcPredictor(ModelHubMixin):
 
     def _inputs(self, features: Mapping[str, Any]) -> dict[str, Tensor]:
         """The arguments of ``SupArc.encode`` for N clips."""
-        from mmsa_suparc.toolkit.features import without_blank
-
         sizes = {name: len(features[name]) for name in
                  ("raw_text", "text_bert", *FROM_VIDEO) if name in features}  # fmt: skip
         if not sizes or len(set(sizes.values())) != 1:
@@ -280,13 +280,11 @@ class SupArcPredictor(ModelHubMixin):
     def _save_pretrained(self, save_directory: Path) -> None:
         served = self.serving
         weights = {k: v.cpu().contiguous() for k, v in served.model.state_dict().items()}
-        save_file(weights, save_directory / "model.safetensors")
-        served.tokenizer.save_pretrained(save_directory / servable.ENCODER)
-        served.model.text_encoder.transformer.config.save_pretrained(
-            save_directory / servable.ENCODER
-        )
+        save_file(weights, save_directory / WEIGHTS)
+        served.tokenizer.save_pretrained(save_directory / ENCODER)
+        served.model.text_encoder.transformer.config.save_pretrained(save_directory / ENCODER)
         content = {**served.content, "seed": served.seed}
-        (save_directory / servable.SERVING).write_text(json.dumps(content), encoding="utf-8")
+        (save_directory / SERVING).write_text(json.dumps(content), encoding="utf-8")
         (save_directory / "README.md").write_text(self.card(), encoding="utf-8")
 
     @classmethod
@@ -310,14 +308,12 @@ class SupArcPredictor(ModelHubMixin):
                 )
             )  # fmt: skip
         try:
-            content = json.loads((folder / servable.SERVING).read_text(encoding="utf-8"))
+            content = json.loads((folder / SERVING).read_text(encoding="utf-8"))
             values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            weights = load_file(folder / "model.safetensors")
+            weights = load_file(folder / WEIGHTS)
         except (OSError, ValueError) as error:
             raise UserError(f"{model_id}: no saved SupArcPredictor ({error})") from None
-        served = servable.assemble(
-            content, values, folder / servable.ENCODER, weights, seed=content["seed"]
-        )
+        served = servable.assemble(content, values, folder / ENCODER, weights, seed=content["seed"])
         return cls(served, **options)
 
     def card(self) -> str:
@@ -339,7 +335,7 @@ class SupArcPredictor(ModelHubMixin):
                 f"- Audio and vision: {made}; values a frame: {served.widths}",
                 f"- Losses: MAE + {served.config.get('weight_suparc')} × SupArc + "
                 f"{served.config.get('weight_triplet')} × modality triplet",
-                "", "```python", "from mmsa_suparc.serving.predictor import SupArcPredictor",
+                "", "```python", "from mmsa_suparc import SupArcPredictor",
                 'SupArcPredictor.from_pretrained("THIS").predict(video="clip.mp4", text="…")',
                 "```", "",
                 "A score of a clip is a guess of a statistical model; it judges no person.", "",

@@ -126,11 +126,12 @@ def fit(
             ends_group = step % config.accumulation == 0 or step == count
             if batch_size > config.batch_size:
                 parts = [
-                    train.take(some).map(runtime.place) for some in places.split(config.batch_size)
+                    train.take(some).map(runtime.to_device)
+                    for some in places.split(config.batch_size)
                 ]
                 total, terms = backward_in_parts(plain_step, parts, runtime, accelerator, weight)
             else:
-                batch = train.take(processes.part_of(places)).map(runtime.place)
+                batch = train.take(processes.part_of(places)).map(runtime.to_device)
                 together = (
                     contextlib.nullcontext() if ends_group else accelerator.no_sync(prepared_step)
                 )
@@ -215,7 +216,7 @@ def encode_text(model: SupArc, clips: Clips, runtime: Runtime, *, batch_size: in
     encoded = torch.empty(len(clips), model.text_encoder.width)
     model.text_encoder.eval()
     for places in progress(places_by_length(clips, batch_size), "encode text"):
-        text = runtime.place(clips.take(processes.part_of(places)).text)
+        text = runtime.to_device(clips.take(processes.part_of(places)).text)
         with runtime.autocast():
             part = model.text_encoder(text).float()
         encoded[places] = processes.gather(part, len(places)).cpu()
@@ -244,7 +245,7 @@ def predict(
     model.eval()
     kept = {} if features is None else features
     for places in progress(places_by_length(clips, batch_size), "evaluate"):
-        batch = clips.take(processes.part_of(places)).map(runtime.place)
+        batch = clips.take(processes.part_of(places)).map(runtime.to_device)
         with runtime.autocast():
             outputs = model(
                 batch.text,

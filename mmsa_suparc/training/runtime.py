@@ -103,7 +103,7 @@ class Runtime:
         version = tuple(int(part) for part in torch.__version__.split(".")[:2])
         return self.device.type == "cuda" or (self.device.type == "cpu" and version >= (2, 4))
 
-    def place(self, tensor: Tensor) -> Tensor:
+    def to_device(self, tensor: Tensor) -> Tensor:
         """The tensor on the device; to CUDA through pinned memory, without waiting for the copy."""
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)

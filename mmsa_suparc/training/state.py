@@ -10,7 +10,6 @@ the new one is whole.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -24,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmsa_suparc.data.files import write_text
+from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.training.checkpoint import save_weights
 
@@ -95,15 +94,6 @@ class StateFolder:
                     f"{sidecar.parent}: its saved state has {key} = {found.get(key)!r}, this run "
                     f"{self.identity.get(key)!r}; use the same configuration or another --run-dir"
                 )
-
-
-def sha256(path: Path) -> str:
-    """The checksum of a file, as in its sidecar."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _remove(*paths: Path) -> None:

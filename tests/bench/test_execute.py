@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mmsa_suparc.bench import execute
+from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.data.demo import Demo
 
 BENCH = {
@@ -59,7 +59,7 @@ def test_a_failed_cell_is_reported_and_stops_nobody(
     done = table[(table["metric"] == "MAE") & (table["split"] == "test")]
     assert set(done["variant"]) == {"ours", "lf_dnn"}
     assert set(table.loc[table["status"] == "failed", "variant"]) == {"broken"}
-    broken = execute.failure(folders()["broken"])
+    broken = CellFolder(folders()["broken"]).failure()
     assert broken["status"] == 3
     assert any("epoch 1" in line for line in broken["lines"])
     # Predictions by clip, for the toolkit's model too.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell, Plan
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import compare, main_table, reported_table
@@ -31,7 +32,7 @@ def results(root: Path, dataset: str, offsets: dict[str, float]) -> Results:
             for split, times in (("valid", 2), ("test", 1))
         }
         cell = Cell(model, model, dataset, 1, {})
-        found.append(CellResult(cell, folder, {"metrics": metrics}, None))
+        found.append(CellResult(cell, CellFolder(folder), {"metrics": metrics}, None))
     plan = Plan("", tuple(result.cell for result in found), "suparc", ())
     return Results(plan, tuple(found))
 
@@ -61,7 +62,7 @@ def test_variants_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> 
     found = []
     for seed, part in enumerate(parts, start=1):
         for one in part.cells:
-            (one.folder / "seed-1").rename(one.folder / f"seed-{seed}")
+            one.folder.seed(1).path.rename(one.folder.seed(seed).path)
             found.append(replace(one, cell=replace(one.cell, seed=seed)))
     plan = Plan("", tuple(one.cell for one in found), "suparc", ())
     difference, _ = compare(Results(plan, tuple(found)), "mosi")["self_mm"]

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.training.state import sha256
+from mmsa_suparc.data.files import sha256
 
 RUN = ("-m", "suparc", "-d", "demo", "-s", "1", "-s", "2", "--epochs", "4")
 COMMAND = (sys.executable, "-m", "mmsa_suparc", *RUN, "--run-dir")

@@ -265,7 +265,7 @@ def test_the_cuda_path_pins_copies_without_waiting_and_scales(
     device = torch.device("cuda:1")
     runtime = Runtime(device, "fp16")
     tensor = torch.ones(2)
-    assert runtime.place(tensor) is tensor
+    assert runtime.to_device(tensor) is tensor
     assert asked == ["pinned", (device, {"non_blocking": True})]
     accelerator = runtime.accelerator()
     assert asked[2:] == [device]

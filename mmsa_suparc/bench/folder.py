@@ -1,0 +1,102 @@
+"""A cell's folder: the run folder of its training, and what the benchmark keeps beside it.
+
+::
+
+    spec.json      what the cell's process has to do
+    cell.log       what it printed
+    seconds.json   how long it took; failed.json: or why it failed
+    labels.csv     split, id, label of every clip
+    missing.csv, noise.csv, geometry.csv, fusion.npy   what was asked of the trained model
+    toolkit/       the toolkit's results table, which is shared by nobody here
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmsa_suparc.data.files import write_text
+from mmsa_suparc.runs.folder import RunFolder
+
+LAST_LINES = 12
+
+
+@dataclass(frozen=True)
+class CellFolder(RunFolder):
+    """One cell's."""
+
+    @property
+    def log(self) -> Path:
+        return self.path / "cell.log"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.csv"
+
+    @property
+    def fusion(self) -> Path:
+        return self.path / "fusion.npy"
+
+    @property
+    def toolkit(self) -> Path:
+        return self.path / "toolkit"
+
+    def probe(self, name: str) -> Path:
+        return self.path / f"{name}.csv"
+
+    def is_done(self, probes: tuple[str, ...]) -> bool:
+        """Whether the training is recorded and every probe has been taken."""
+        recorded = bool(self.records()) and self.labels.is_file()
+        return recorded and all(self.probe(name).is_file() for name in probes)
+
+    def has_spec(self) -> bool:
+        return (self.path / "spec.json").is_file()
+
+    def read_spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = json.loads((self.path / "spec.json").read_text(encoding="utf-8"))
+        return spec
+
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
+        write_text(self.path / "spec.json", json.dumps(spec, indent=2, default=str) + "\n")
+
+    def read_table(self, name: str) -> pd.DataFrame | None:
+        """One of the cell's tables by its file's name; None where it has none."""
+        path = self.path / name
+        return pd.read_csv(path, dtype={"level": str}) if path.is_file() else None
+
+    def seconds(self) -> float | None:
+        """How long it took, where it has ended well."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            content = json.loads((self.path / "seconds.json").read_text(encoding="utf-8"))
+            return float(content["seconds"])
+        return None
+
+    def failure(self) -> dict[str, Any] | None:
+        """Why it failed: its exit status and last lines; None if it did not."""
+        with contextlib.suppress(OSError, ValueError):
+            text = (self.path / "failed.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)
+            return found
+        return None
+
+    def keep_outcome(self, status: int, seconds: float) -> None:
+        """Keep what the cell took, or why it failed."""
+        if status == 0:
+            (self.path / "failed.json").unlink(missing_ok=True)
+            write_text(self.path / "seconds.json", json.dumps({"seconds": seconds}))
+        else:
+            content = {"status": status, "lines": self.last_lines()}
+            write_text(self.path / "failed.json", json.dumps(content))
+
+    def last_lines(self) -> list[str]:
+        """The end of the cell's log."""
+        with contextlib.suppress(OSError):
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+            return text.splitlines()[-LAST_LINES:]
+        return []

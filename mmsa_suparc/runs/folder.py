@@ -1,0 +1,203 @@
+"""The run folder: every name in it, written and read in this one place.
+
+::
+
+    records.jsonl      a record a finished seed: the facts
+    results.csv        a view of them: test metrics, a row a seed
+    serving.json       of SupArc: what a predictor needs to know, and encoder/ with the text
+    encoder/           encoder's configuration and tokenizer
+    curves.png         training curves
+    .lock              held while a run works here
+    seed-N/
+      config.yaml        values in force, as -c takes them
+      environment.json   versions, device, command
+      history.csv        a row an epoch
+      run.log            what the trainer said
+      model.safetensors  the best weights; model.json beside it: SHA-256, identity, code, shapes
+      predictions.csv    split, id, label, prediction
+      metrics.json       by split
+      checkpoint.pth     the toolkit's, while training
+      state-*            the training's state, while it goes on (``training/state.py``)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mmsa_suparc.data import store
+from mmsa_suparc.data.cache import code_fingerprint
+from mmsa_suparc.data.files import sha256, write_text
+from mmsa_suparc.data.store import Record
+from mmsa_suparc.errors import DiskError, UserError
+from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.state import StateFolder
+
+#: Names that a saved predictor's folder shares.
+SERVING, ENCODER, WEIGHTS = "serving.json", "encoder", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder; made when something is first written there."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / ENCODER
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "curves.png"
+
+    def seed(self, number: int) -> SeedFolder:
+        return SeedFolder(self.path / f"seed-{number}")
+
+    def histories(self) -> list[pd.DataFrame]:
+        """A row an epoch, of every seed that has begun."""
+        return [pd.read_csv(path) for path in sorted(self.path.glob("seed-*/history.csv"))]
+
+    def records(self) -> list[Record]:
+        """One a finished seed, in the order in which they finished."""
+        return store.read(self.path / "records.jsonl")
+
+    def record_of(self, seed: int) -> Record | None:
+        """The newest record of a seed."""
+        return {record["seed"]: record for record in self.records()}.get(seed)
+
+    def append(self, record: Record) -> None:
+        """Add a record; on disk when this returns."""
+        store.append(self.path / "records.jsonl", record)
+
+    def write_results(self) -> None:
+        """``results.csv``, a view of the records."""
+        names = ("model", "dataset", "seed")
+        rows = [
+            {**{name: record[name] for name in names}, **record["metrics"]["test"]}
+            for record in self.records()
+        ]
+        write_text(self.path / "results.csv", pd.DataFrame(rows).to_csv(index=False))
+
+    def read_serving(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.path / SERVING).read_text(encoding="utf-8"))
+        return content
+
+    def write_serving(self, content: Mapping[str, Any]) -> None:
+        write_text(self.path / SERVING, json.dumps(content) + "\n")
+
+    def owned(self, by: str) -> AbstractContextManager[None]:
+        """Own the folder for the length of a run; see ``store.owned``."""
+        return store.owned(self.path, by)
+
+
+@dataclass(frozen=True)
+class SeedFolder:
+    """One seed's part of a run folder."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        return self.path / "run.log"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the toolkit's trainers keep their best weights while training."""
+        return self.path / "checkpoint.pth"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS
+
+    def begin(self, values: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Make the folder, without what a killed training left of its checkpoint, and say in it
+        what is about to run.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoint.unlink(missing_ok=True)
+        except OSError as error:
+            raise DiskError(f"cannot write {self.path}: {error.strerror}") from None
+        text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+        write_text(self.path / "config.yaml", text)
+        write_text(self.path / "environment.json", _json(environment))
+
+    def states(self, identity: Mapping[str, Any], *, resume: bool) -> StateFolder:
+        """The training's states; those of an earlier start are removed unless it goes on."""
+        return StateFolder(self.path, identity, resume=resume)
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        write_text(self.path / "history.csv", pd.DataFrame(rows).to_csv(index=False))
+
+    def keep(
+        self,
+        weights: dict[str, Tensor],
+        *,
+        identity: Mapping[str, Any],
+        predictions: pd.DataFrame,
+        metrics: Mapping[str, Any],
+    ) -> str:
+        """Write what the seed gave; returns the SHA-256 of its weights."""
+        save_weights(self.weights, weights)
+        checksum = sha256(self.weights)
+        sidecar = {
+            "sha256": checksum,
+            "identity": identity,
+            "code": code_fingerprint(),
+            "shapes": {name: list(tensor.shape) for name, tensor in weights.items()},
+        }
+        write_text(self.path / "model.json", _json(sidecar))
+        write_text(self.path / "predictions.csv", predictions.to_csv(index=False))
+        write_text(self.path / "metrics.json", _json(metrics))
+        return checksum
+
+    def read_config(self) -> dict[str, Any]:
+        text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        values: dict[str, Any] = yaml.safe_load(text)
+        return values
+
+    def read_environment(self) -> dict[str, Any]:
+        text = (self.path / "environment.json").read_text(encoding="utf-8")
+        content: dict[str, Any] = json.loads(text)
+        return content
+
+    def read_predictions(self) -> pd.DataFrame:
+        """split, id, label, prediction of the validation and the test clips, in their order."""
+        return pd.read_csv(self.path / "predictions.csv")
+
+    def read_checksum(self) -> str:
+        """The SHA-256 of the weights that were written."""
+        text = (self.path / "model.json").read_text(encoding="utf-8")
+        return str(json.loads(text)["sha256"])
+
+    def read_weights(self, checksum: str) -> dict[str, Tensor]:
+        """The best weights, by the names that the toolkit's ``AMIO`` gives them.
+
+        Raises:
+            UserError: they are not those that were written.
+        """
+        if sha256(self.weights) != checksum:
+            raise UserError(f"{self.weights}: not the weights that were written (checksum differs)")
+        weights: dict[str, Tensor] = load_file(self.weights)
+        return weights
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,210 @@
+"""A run as the user asked for it, and every check before a file is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmsa_suparc.data import reader, schema
+from mmsa_suparc.data.cache import fingerprint
+from mmsa_suparc.data.store import Record
+from mmsa_suparc.data.text import find_encoder
+from mmsa_suparc.errors import UserError
+from mmsa_suparc.names import SPLITS
+from mmsa_suparc.runs import servable, tracking
+from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.runs.seeds import find_feature_file
+from mmsa_suparc.toolkit import catalogue, registry, settings
+from mmsa_suparc.toolkit.settings import ModelConfig
+from mmsa_suparc.training import processes
+
+#: The fields that ``-Ft -Fa -Fv`` take from another file.
+FIELDS_OF = {
+    "T": ("text", "text_bert"),
+    "A": ("audio", "audio_lengths"),
+    "V": ("vision", "vision_lengths"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Args:
+        config: values in force.
+        seeds: in this order.
+        run_dir: the run folder.
+        device: where tensors live.
+        result_dir: the toolkit's ``res_save_dir``: the table shared by all runs.
+        model_dir: also save the weights there.
+        log_dir: also log there, as the toolkit does.
+        num_workers: loader processes for the toolkit's models.
+        feature_files: files to take modalities from, by ``feature_T``, ``feature_A``,
+            ``feature_V``.
+        resume: keep finished seeds and go on with a killed one.
+        allow_leak: clips may be in two splits.
+        allow_label_range: scores may be beyond the data set's range.
+        tracker: ``tensorboard``, ``wandb`` or None.
+        command: what was typed, where it is not this process's command line.
+    """
+
+    config: ModelConfig
+    seeds: Sequence[int]
+    run_dir: Path
+    device: torch.device
+    result_dir: Path
+    model_dir: Path | None = None
+    log_dir: Path | None = None
+    num_workers: int = 0
+    feature_files: Mapping[str, str] = field(default_factory=dict)
+    resume: bool = False
+    allow_leak: bool = False
+    allow_label_range: bool = False
+    tracker: str | None = None
+    command: str = ""
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.run_dir)
+
+    def content(self) -> reader.FeatureFile:
+        """The feature file, with modalities of other files where ``-Ft -Fa -Fv`` ask for them;
+        those are features of another making, so the file's own recipe no longer holds."""
+        content = reader.read(self.config.feature_path)
+        for flag, name in self.feature_files.items():
+            content = _with_modality(content, reader.read(name), flag[-1])
+        return content
+
+    def encoder(self) -> str:
+        """The run's text encoder, found; only its name where the run does without one.
+
+        A model that reads ``text`` features needs no encoder for a file that has them, unless the
+        user named one.
+
+        Raises:
+            UserError: no such encoder.
+        """
+        config = self.config
+        name = str(config.values["pretrained"])
+        content = reader.read(config.feature_path)
+        has_text = all("text" in content[split] for split in SPLITS)
+        if has_text and not config.values["use_bert"] and "pretrained" not in config.chosen:
+            return name
+        return find_encoder(name)
+
+    def args(self, *, ordinal: int, checkpoint: Path) -> Any:
+        """The toolkit's ``args`` of a seed, the ``ordinal``-th one."""
+        args = settings.run_args(
+            self.config, device=self.device, checkpoint=checkpoint, ordinal=ordinal,
+            feature_files=self.feature_files,
+        )  # fmt: skip
+        args["pretrained"] = self.encoder()
+        return args
+
+    def identity(self, seed: int) -> dict[str, Any]:
+        """What a saved state or result is of."""
+        config = self.config
+        return {
+            "model": config.model,
+            "dataset": config.dataset,
+            "seed": seed,
+            "data": fingerprint(config.feature_path),
+            **{f"configuration.{key}": value for key, value in config.values.items()},
+        }
+
+
+def _with_modality(
+    content: reader.FeatureFile, other: reader.FeatureFile, letter: str
+) -> reader.FeatureFile:
+    """The content with one modality's fields from another file."""
+    outdated = {"recipe"} if letter in "AV" else set()
+    return {
+        split: {
+            **{name: value for name, value in content[split].items() if name not in outdated},
+            **{k: v for k, v in other[split].items() if k in FIELDS_OF[letter]},
+        }
+        for split in SPLITS
+    }
+
+
+def validate(request: Request) -> None:
+    """Refuse everything that can be found wrong before a file is written.
+
+    Raises:
+        UserError: one line.
+    """
+    config = request.config
+    catalogue.require_runnable(config.model, config.dataset)
+    tracking.require_installed(request.tracker)
+    path = config.feature_path
+    find_feature_file(path)
+    for flag, name in request.feature_files.items():
+        if not Path(name).is_file():
+            raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
+    content = request.content()
+    request.encoder()
+    known = servable.known_range(config, content)
+    rules = schema.Rules(
+        score_range=None if request.allow_label_range else known,
+        lengths=not config.values["need_data_aligned"],
+        unimodal="sims" in settings.treated_as(config.dataset),
+        allow_leak=request.allow_leak,
+    )
+    faults = schema.check(content, rules)
+    if faults:
+        raise schema.FaultsError(path, faults)
+    _validate_run_folder(request)
+
+
+def _validate_run_folder(request: Request) -> None:
+    folder = request.run_dir
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--run-dir {folder}: is a file; expected a folder")
+    for record in request.folder.records():
+        for key, ours in (("model", request.config.model), ("dataset", request.config.dataset)):
+            if record[key] != ours:
+                raise UserError(
+                    f"--run-dir {folder}: holds results of {record['model']} on "
+                    f"{record['dataset']}; choose another folder"
+                )
+        if record["seed"] in request.seeds and not request.resume:
+            raise UserError(
+                f"--run-dir {folder}: already holds seed {record['seed']}; choose another folder "
+                "or seed, or keep it with --resume"
+            )
+
+
+def refuse_other_run(request: Request, record: Record) -> None:
+    """A seed that is recorded is kept only where it is of the same request.
+
+    Raises:
+        UserError: names what differs.
+    """
+    wanted = json.loads(json.dumps(request.identity(record["seed"]), default=str))
+    for key in {**wanted, **record["identity"]}:
+        found = record["identity"].get(key)
+        if found != wanted.get(key):
+            raise UserError(
+                f"--run-dir {request.run_dir}: seed {record['seed']} was run with {key} = "
+                f"{found!r}, this run has {wanted.get(key)!r}; use the same configuration or "
+                "another folder"
+            )
+
+
+def refuse_launcher(request: Request) -> None:
+    """Only trainers that say so share a model between processes.
+
+    Raises:
+        UserError: several were launched for a model whose trainer knows one.
+    """
+    model = request.config.model
+    if processes.count() > 1 and not registry.trainer_offers(model, "shares_batches"):
+        raise UserError(
+            f"-m {model}: its trainer knows one process, and {processes.count()} were launched; "
+            "start it without torchrun or accelerate launch"
+        )

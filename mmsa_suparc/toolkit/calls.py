@@ -1,0 +1,46 @@
+"""What runs ask of the toolkit: loaders, models, trainers, metrics, its own search, its log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mmsa_suparc.toolkit import context
+from mmsa_suparc.toolkit.modules import default_config, module
+
+#: To which its trainers speak.
+logger = logging.getLogger("MMSA")
+
+
+def has_model(name: str) -> bool:
+    """Whether the name is one of the toolkit's own (models, and sections of its configuration)."""
+    return name in default_config()
+
+
+def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any], Any, Any]:
+    """The toolkit's loaders by split, model on its device, and trainer, from a seed."""
+    module("utils").setup_seed(seed)
+    encoder = context.current_encoder.set(args["pretrained"])
+    metrics = context.scored_as.set(args.get("metrics"))
+    try:
+        loaders = module("run").MMDataLoader(args, num_workers)
+        model = module("models").AMIO(args).to(args["device"])
+        trainer = module("trains").ATIO().getTrain(args)
+    finally:
+        context.current_encoder.reset(encoder)
+        context.scored_as.reset(metrics)
+    return loaders, model, trainer
+
+
+def metrics_of(dataset: str) -> Callable[[Any, Any], dict[str, float]]:
+    """(predictions (N,), scores (N,)) -> the metrics of a data set, by name."""
+    measure: Callable[[Any, Any], dict[str, float]] = (
+        module("utils").MetricsTop("regression").getMetics(dataset)
+    )
+    return measure
+
+
+def search(model: str, dataset: str, **options: Any) -> None:
+    """``MMSA_run(is_tune=True)``: random sets of the declared values."""
+    module("run").MMSA_run(model, dataset, is_tune=True, **options)
