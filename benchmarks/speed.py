@@ -94,6 +94,7 @@ def step_against_encoder(options: argparse.Namespace, dataset: str) -> list[str]
     from mmsa_suparc.runs.trainer import config_of
     from mmsa_suparc.toolkit.features import clips_of
     from mmsa_suparc.training import loop
+    from mmsa_suparc.training.optimiser import make_optimiser
     from mmsa_suparc.training.runtime import Runtime
     from mmsa_suparc.training.step import TrainingStep
 
@@ -101,7 +102,7 @@ def step_against_encoder(options: argparse.Namespace, dataset: str) -> list[str]
     model, config = setting.model.Model, config_of(setting.args)
     runtime = Runtime.choose(torch.device("cpu"))
     step = TrainingStep(model, loop.make_objective(config))
-    optimiser = loop.make_optimiser(model, config, runtime)
+    optimiser = make_optimiser(model, config, runtime)
     text = model.text_encoder
     alone = torch.optim.AdamW(text.parameters(), lr=0.0, fused=runtime.fuses_optimiser)
     clips = clips_of(setting.loaders["train"])
@@ -285,6 +286,7 @@ def growth(options: argparse.Namespace) -> list[str]:
     from mmsa_suparc.runs.trainer import config_of
     from mmsa_suparc.toolkit.features import clips_of
     from mmsa_suparc.training import loop
+    from mmsa_suparc.training.optimiser import make_optimiser
     from mmsa_suparc.training.runtime import Runtime
     from mmsa_suparc.training.step import TrainingStep
 
@@ -293,7 +295,7 @@ def growth(options: argparse.Namespace) -> list[str]:
     clips, config = clips_of(setting.loaders["train"]), config_of(setting.args)
     model, runtime = setting.model.Model.train(), Runtime.choose(torch.device("cpu"))
     step = TrainingStep(model, loop.make_objective(config))
-    optimiser = loop.make_optimiser(model, config, runtime)
+    optimiser = make_optimiser(model, config, runtime)
 
     def epoch(count: int) -> Callable[[], None]:
         many = clips.take(torch.arange(count) % len(clips))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy import stats
 
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import Entry, Table, number
+from mmsa_suparc.losses.pairs import unit_vectors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,8 +122,8 @@ def vectors(cell: CellResult) -> np.ndarray | None:
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(norms == 0, 1, norms)
+    """z_i = f_i / |f_i|, (N, D); a zero vector stays zero."""
+    return unit_vectors(torch.from_numpy(features)).numpy()
 
 
 def pairs(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,10 +12,11 @@ from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.data import missing
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.data.missing import Inputs
+from mmsa_suparc.losses.pairs import cosine
 from mmsa_suparc.names import MODALITIES, NESTED_PAIRS, ONE_MASKED, TWO_MASKED
 from mmsa_suparc.runs.trained import Trained
 from mmsa_suparc.toolkit.features import clips_of
-from mmsa_suparc.training import loop
+from mmsa_suparc.training import evaluation
 
 RATES = tuple(round(0.1 * step, 1) for step in range(8))  # P2: 0.0 to 0.7
 DROPS = tuple(round(0.1 * step, 1) for step in range(10))  # P3: 0.0 to 0.9
@@ -93,11 +94,11 @@ def _geometry(trained: Trained, folder: CellFolder) -> None:
     vectors = {}
     for kept in ((True, True, True), *ONE_MASKED, *TWO_MASKED):
         features: dict = {}
-        loop.predict(
+        evaluation.predict(
             trained.model.Model, clips, trainer.runtime, batch_size=trainer.config.batch_size,
             present=kept, features=features,
         )  # fmt: skip
-        vectors[tuple(kept)] = features["Feature_f"].numpy()
+        vectors[tuple(kept)] = features["Feature_f"]
     whole = vectors[(True, True, True)]
     rows = []
     for one, two in NESTED_PAIRS:
@@ -107,14 +108,8 @@ def _geometry(trained: Trained, folder: CellFolder) -> None:
             {
                 "one": subset_name(ONE_MASKED[one]),
                 "two": subset_name(TWO_MASKED[two]),
-                "share": float((near > far).mean()),
+                "share": float((near > far).float().mean()),
             }
         )
-    write_atomically(folder.fusion, lambda file: np.save(file, whole))
+    write_atomically(folder.fusion, lambda file: np.save(file, whole.numpy()))
     write_text(folder.probe("geometry"), pd.DataFrame(rows).to_csv(index=False))
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N,) cosine similarity of the rows; 0 where a row is zero."""
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return (a * b).sum(axis=1) / np.where(norms == 0, 1, norms)

@@ -75,32 +75,44 @@ def paired_difference(
             "expected (seeds, clips)"
         )
     a, b = ours.mean(axis=0), reference.mean(axis=0)
+    drawn = _resampled_differences(a, b, labels, metric, resamples=resamples, seed=seed)
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    common = min(len(ours), len(reference))
+    by_seed = [metric(x, labels) - metric(y, labels) for x, y in zip(ours, reference, strict=False)]
+    return Difference(
+        value=float(metric(a, labels) - metric(b, labels)),
+        low=float(low),
+        high=float(high),
+        p=_two_sided(drawn),
+        effect=_effect(np.abs(a - labels) - np.abs(b - labels)),
+        p_seeds=sign_flip_test(by_seed) if common >= SEEDS_FOR_A_TEST else None,
+        clips=len(labels),
+        seeds=common,
+    )
+
+
+def _resampled_differences(
+    a: np.ndarray, b: np.ndarray, labels: np.ndarray, metric: Metric, *, resamples: int, seed: int
+) -> np.ndarray:
+    """The difference on clips drawn with replacement, the same for both, where it is finite."""
     chance = np.random.default_rng(seed)
     drawn = np.empty(resamples)
     for place in range(resamples):
         clips = chance.integers(0, len(labels), size=len(labels))
         drawn[place] = metric(a[clips], labels[clips]) - metric(b[clips], labels[clips])
-    drawn = drawn[np.isfinite(drawn)]
-    value = metric(a, labels) - metric(b, labels)
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-    # The share of resamples on the far side of zero, counting ties half, never 0.
+    return drawn[np.isfinite(drawn)]
+
+
+def _two_sided(drawn: np.ndarray) -> float:
+    """Twice the share of resamples on the far side of zero, counting ties half, never 0."""
     below = (np.sum(drawn < 0) + 0.5 * np.sum(drawn == 0) + 0.5) / (len(drawn) + 1)
-    errors = np.abs(a - labels) - np.abs(b - labels)
+    return float(min(1.0, 2 * min(below, 1 - below)))
+
+
+def _effect(errors: np.ndarray) -> float:
+    """The mean in its standard deviations; 0 where they do not vary."""
     spread = errors.std(ddof=1) if len(errors) > 1 else 0.0
-    common = min(len(ours), len(reference))
-    by_seed = [
-        metric(ours[place], labels) - metric(reference[place], labels) for place in range(common)
-    ]
-    return Difference(
-        value=float(value),
-        low=float(low),
-        high=float(high),
-        p=float(min(1.0, 2 * min(below, 1 - below))),
-        effect=float(errors.mean() / spread) if spread > 0 else 0.0,
-        p_seeds=sign_flip_test(by_seed) if common >= SEEDS_FOR_A_TEST else None,
-        clips=len(labels),
-        seeds=common,
-    )
+    return float(errors.mean() / spread) if spread > 0 else 0.0
 
 
 def sign_flip_test(differences: Sequence[float]) -> float:

@@ -7,14 +7,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from mmsa_suparc.errors import DiskError
 
 
 def cache_folder(*parts: str) -> Path:
     """``$MMSA_SUPARC_CACHE``, or ``mmsa-suparc`` in the user's cache folder; made if absent."""
     configured = os.environ.get("MMSA_SUPARC_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(configured) if configured else Path(base) / "mmsa-suparc"
+    folder = Path(configured) if configured else user_cache_path("mmsa-suparc", appauthor=False)
     folder = folder.joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,13 @@ import contextlib
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import AcquireReturnProxy, FileLock, Timeout
+
+from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import DiskError, InUseError, UserError
 
 Record = dict[str, Any]
@@ -25,21 +27,17 @@ def locked(path: Path, *, patience: float = 60.0) -> Iterator[None]:
         DiskError: it could not be had in time, or cannot be made.
     """
     lock = path.with_name(path.name + ".lock")
-    handle = _open_lock(lock)
     try:
-        deadline = time.monotonic() + patience
-        while not _try_lock(handle):
-            if time.monotonic() > deadline:
-                raise DiskError(f"{lock} is held by another process for over {patience:.0f} s")
-            time.sleep(0.02)
+        held = _acquire(lock, patience)
+    except Timeout:
+        raise DiskError(f"{lock} is held by another process for over {patience:.0f} s") from None
+    with held:
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
 def owned(folder: Path, what: str) -> Iterator[None]:
-    """Own a folder for the length of a run.
+    """Own a folder for the length of a run: ``.lock`` is held, ``.owner`` says by whom.
 
     Args:
         folder: made if absent.
@@ -48,42 +46,39 @@ def owned(folder: Path, what: str) -> Iterator[None]:
     Raises:
         InUseError: another living process owns it; names it.
     """
-    lock = folder / ".lock"
-    handle = _open_lock(lock)
+    owner = folder / ".owner"
     try:
-        if not _try_lock(handle):
-            holder = lock.read_text(encoding="utf-8", errors="replace").strip()
-            raise InUseError(f"{folder} is in use by {holder}; choose another --run-dir or wait")
+        held = _acquire(folder / ".lock", 0.0)
+    except Timeout:
+        holder = "another process"
+        with contextlib.suppress(OSError):  # which has not said yet who it is
+            holder = owner.read_text(encoding="utf-8", errors="replace").strip() or holder
+        raise InUseError(
+            f"{folder} is in use by {holder}; choose another --run-dir or wait"
+        ) from None
+    with held:
+        write_text(owner, what)
         try:
-            os.ftruncate(handle, 0)
-            os.write(handle, what.encode())
-        except OSError as error:
-            raise DiskError(f"cannot write {lock}: {error.strerror}") from None
-        yield
-        with contextlib.suppress(OSError):
-            lock.unlink()
-    finally:
-        os.close(handle)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                owner.unlink()
 
 
-def _open_lock(lock: Path) -> int:
+def _acquire(lock: Path, patience: float) -> AcquireReturnProxy:
+    """The lock, held until the block of what is returned ends.
+
+    Raises:
+        Timeout: another process holds it.
+        DiskError: it cannot be made.
+    """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        return FileLock(lock).acquire(timeout=patience, poll_interval=0.02)
+    except Timeout:
+        raise
     except OSError as error:
         raise DiskError(f"cannot write {lock}: {error.strerror}") from None
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:

@@ -35,6 +35,11 @@ def unit_vectors(features: Tensor) -> Tensor:
     return scaled / squared_norm.masked_fill(is_zero, 1.0).sqrt()
 
 
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """cos(a, b) of vectors (..., D) -> (...); 0 where one of them is zero."""
+    return (unit_vectors(a) * unit_vectors(b)).sum(dim=-1)
+
+
 def score_differences(scores: Tensor, rows: slice = EVERY) -> Tensor:
     """Δ_ij = |y_i − y_j| in score units, (B,) -> (R, B) for the anchors i in ``rows``."""
     return (scores[rows, None] - scores[None, :]).abs()

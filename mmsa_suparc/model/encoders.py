@@ -23,7 +23,7 @@ class TextEncoder(nn.Module):
             transformer.pooler = None  # not used here: weights that would never get a gradient
         self.transformer = transformer
         self.finetune = finetune
-        self.takes_segments = "token_type_ids" in inspect.signature(transformer.forward).parameters
+        self.takes_segments = takes_segments(transformer)
         if not finetune:
             transformer.requires_grad_(False)
 
@@ -59,6 +59,11 @@ class TextEncoder(nn.Module):
         with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
             states = self.transformer(**inputs)[0]  # (B, L, W)
         return states[:, 0]
+
+
+def takes_segments(transformer: Any) -> bool:
+    """Whether a Hugging Face encoder tells sentences apart (``token_type_ids``)."""
+    return "token_type_ids" in inspect.signature(transformer.forward).parameters
 
 
 class SequenceEncoder(nn.Module):

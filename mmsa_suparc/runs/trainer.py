@@ -13,7 +13,7 @@ from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.toolkit.calls import logger, metrics_of
 from mmsa_suparc.toolkit.features import clips_of
-from mmsa_suparc.training import loop, processes
+from mmsa_suparc.training import evaluation, loop, processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder
@@ -110,14 +110,14 @@ class SupArcTrainer:
         ``Ids``, ``SResults``, ``Labels`` and ``Features``."""
         clips = clips_of(dataloader)
         features: dict[str, Tensor] = {}
-        prediction = loop.predict(
+        prediction = evaluation.predict(
             _network(model),
             clips,
             self.runtime,
             batch_size=self.config.batch_size,
             features=features if return_sample_results else None,
         )
-        results: dict[str, Any] = dict(loop.evaluate(prediction, clips.scores, self._measure))
+        results: dict[str, Any] = dict(evaluation.evaluate(prediction, clips.scores, self._measure))
         logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
         if return_sample_results:
             results["Ids"] = list(dataloader.dataset.ids)
@@ -128,7 +128,7 @@ class SupArcTrainer:
 
     def predict(self, model: nn.Module, dataloader: Any) -> Tensor:
         """Scores (N,) in the order of the split."""
-        return loop.predict(
+        return evaluation.predict(
             _network(model),
             clips_of(dataloader),
             self.runtime,

@@ -16,6 +16,7 @@ import torch
 from mmsa_suparc.data import reader, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
+from mmsa_suparc.data.text_states import with_states
 from mmsa_suparc.toolkit import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
@@ -48,7 +49,7 @@ def prepared(path: str | Path) -> reader.FeatureFile:
         )
     return reader.once(
         (file_identity(Path(path)), encoder, "states"),
-        lambda: text.with_states(content, encoder, path, str(args.get("device", "cpu"))),
+        lambda: with_states(content, encoder, path, str(args.get("device", "cpu"))),
     )
 
 

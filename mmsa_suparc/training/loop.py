@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
-from mmsa_suparc.data.batches import Clips, batch_places, places_by_length
+from mmsa_suparc.data.batches import Clips, batch_places
 from mmsa_suparc.errors import ConfigError, DivergedError, StoppedError
 from mmsa_suparc.losses import ModalityTripletLoss, Objective, RankNContrastLoss, SupArcLoss
 from mmsa_suparc.losses.rank_n_contrast import Similarity
@@ -21,14 +21,14 @@ from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.progress import progress
 from mmsa_suparc.training import processes
+from mmsa_suparc.training.evaluation import MetricsFunction, encode_text, evaluate, predict
+from mmsa_suparc.training.optimiser import make_optimiser, make_schedule
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder, capture, restore
-from mmsa_suparc.training.step import TrainingStep, backward_in_parts
+from mmsa_suparc.training.step import Losses, TrainingStep, backward_in_parts
 
 Row = dict[str, Any]
 Weights = dict[str, Tensor]
-#: Evaluates a model: (predictions (N,), scores (N,)) -> the toolkit's metrics by name.
-MetricsFunction = Callable[[Tensor, Tensor], dict[str, float]]
 
 
 @dataclass
@@ -38,6 +38,19 @@ class Fit:
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best_weights: Weights | None = None
+
+    def take(self, row: Row, model: SupArc, key_eval: str) -> bool:
+        """Add an epoch's row; whether it is the best so far, whose weights are then kept."""
+        best = min((_key(other, key_eval) for other in self.history if other["best"]), default=inf)
+        row["best"] = _key(row, key_eval) < best - 1e-6
+        self.history.append(row)
+        if row["best"]:
+            self.best_epoch = row["epoch"]
+            self.best_weights = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in model.state_dict().items()
+            }
+        return bool(row["best"])
 
 
 def fit(
@@ -80,109 +93,31 @@ def fit(
         DivergedError: a loss that is not finite, named by epoch, step and term; or no epoch
             with a finite validation metric.
     """
-    accelerator = runtime.accelerator()
-    objective = make_objective(config).to(runtime.device)
-    plain_step = TrainingStep(model, objective, mask_rate=config.mask_rate)
-    optimiser = make_optimiser(model, config, runtime)
-    batch_size = contrastive_batch_size(config)
-    count = -(-len(train) // batch_size)
-    steps = -(-count // config.accumulation) * config.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: warm_up_then_decay(step, steps, config.warmup)
-    )
-    prepared_step, prepared_optimiser = accelerator.prepare(plain_step, optimiser)
-    if config.compile:
-        model.text_encoder.transformer.compile(dynamic=True)
     if not config.use_finetune:
         train, valid = (encode_text(model, clips, runtime) for clips in (train, valid))
-    result = Fit()
-    saved = processes.from_main(states.load() if states else None)
-    if saved is not None:
-        result.best_weights = restore(saved, model, optimiser, schedule, accelerator.scaler)
-        result.history = saved.numbers["history"]
-        result.best_epoch = saved.numbers["best_epoch"]
-        if result.best_weights is not None:
-            on_best(result.best_weights)
-        for earlier in result.history:
-            on_epoch(earlier)
-    best = min((_key(row, config.KeyEval) for row in result.history if row["best"]), default=inf)
+    training = Training(model, train, config, runtime, seed)
+    result = training.restore(states)
+    if result.best_weights is not None:
+        on_best(result.best_weights)
+    for earlier in result.history:
+        on_epoch(earlier)
 
     for epoch in range(len(result.history) + 1, config.epochs + 1):
         if epoch - result.best_epoch > config.early_stop:
             break
         started = time.perf_counter()
-        order = torch.Generator().manual_seed(seed * 100_003 + epoch)
-        if processes.count() > 1:  # dropout of their own
-            torch.manual_seed((seed * 100_003 + epoch) * processes.count() + processes.number())
-        sums: dict[str, float] = {}
-        model.train()
-        shuffled = batch_places(
-            train, batch_size, generator=order, by_length=config.bucket_by_length
-        )
-        for step, places in enumerate(progress(shuffled, f"epoch {epoch}"), start=1):
-            # The last group of an epoch may be smaller than the others.
-            group_start = (step - 1) // config.accumulation * config.accumulation
-            weight = 1.0 / min(config.accumulation, count - group_start)
-            ends_group = step % config.accumulation == 0 or step == count
-            if batch_size > config.batch_size:
-                parts = [
-                    train.take(some).map(runtime.to_device)
-                    for some in places.split(config.batch_size)
-                ]
-                total, terms = backward_in_parts(plain_step, parts, runtime, accelerator, weight)
-            else:
-                batch = train.take(processes.part_of(places)).map(runtime.to_device)
-                together = (
-                    contextlib.nullcontext() if ends_group else accelerator.no_sync(prepared_step)
-                )
-                with together:
-                    total, terms = prepared_step(batch, len(places))
-                    # DDP averages over the processes; each holds its part of a sum.
-                    accelerator.backward(total * (weight * processes.count()))
-            values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
-            if not all(map(isfinite, values.values())):
-                raise _diverged(model, train.take(places), runtime, values, epoch, step)
-            if ends_group:
-                norm = accelerator.clip_grad_norm_(model.parameters(), config.clip_norm or inf)
-                if accelerator.scaler is None and not isfinite(norm):
-                    raise DivergedError(
-                        f"epoch {epoch}, step {step}: the gradient is {norm.item()}; "
-                        "lower the learning rates"
-                    )
-                prepared_optimiser.step()
-                schedule.step()
-                prepared_optimiser.zero_grad(set_to_none=True)
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value * len(places)
-            if processes.any_of(should_stop()):
-                raise StoppedError(f"stopped in epoch {epoch}, step {step}")
+        row: Row = {"epoch": epoch, **training.epoch(epoch, should_stop)}
         trained = time.perf_counter()
-
         prediction = predict(model, valid, runtime, batch_size=config.batch_size)
         measured = evaluate(prediction, valid.scores, metrics)
-        row: Row = {
-            "epoch": epoch,
-            **{name: value / len(train) for name, value in sums.items()},
-            **{f"valid_{name}": value for name, value in measured.items()},
-            "learning_rate": schedule.get_last_lr()[-1],
-            "train_seconds": trained - started,
-            "valid_seconds": time.perf_counter() - trained,
-        }
-        row["best"] = _key(row, config.KeyEval) < best - 1e-6
-        if row["best"]:
-            best, result.best_epoch = _key(row, config.KeyEval), epoch
-            result.best_weights = {
-                name: tensor.detach().to("cpu", copy=True)
-                for name, tensor in model.state_dict().items()
-            }
+        row |= {f"valid_{name}": value for name, value in measured.items()}
+        row["learning_rate"] = training.schedule.get_last_lr()[-1]
+        row["train_seconds"] = trained - started
+        row["valid_seconds"] = time.perf_counter() - trained
+        if result.take(row, model, config.KeyEval):
+            assert result.best_weights is not None
             on_best(result.best_weights)
-        result.history.append(row)
-        if states is not None:
-            numbers = {"history": result.history, "best_epoch": result.best_epoch}
-            state = capture(
-                model, optimiser, schedule, accelerator.scaler, result.best_weights, numbers
-            )
-            states.save(epoch, state)
+        training.save(result, states)
         on_epoch(row)
 
     if result.best_weights is None:
@@ -191,6 +126,141 @@ def fit(
             "lower the learning rates"
         )
     return result
+
+
+class Training:
+    """A training in progress: model, losses, optimiser, schedule, and the processes it runs in.
+
+    Args: as in :func:`fit`.
+    """
+
+    def __init__(
+        self, model: SupArc, train: Clips, config: SupArcConfig, runtime: Runtime, seed: int
+    ) -> None:
+        self.model, self.train, self.config, self.runtime = model, train, config, runtime
+        self.seed = seed
+        self.accelerator = runtime.accelerator()
+        objective = make_objective(config).to(runtime.device)
+        self.plain_step = TrainingStep(model, objective, mask_rate=config.mask_rate)
+        self.plain_optimiser = make_optimiser(model, config, runtime)
+        self.batch_size = contrastive_batch_size(config)
+        self.count = -(-len(train) // self.batch_size)  # batches an epoch
+        steps = -(-self.count // config.accumulation) * config.epochs
+        self.schedule = make_schedule(self.plain_optimiser, steps=steps, warmup=config.warmup)
+        # In several processes the step shares gradients; under fp16 the optimiser scales them.
+        self.step, self.optimiser = self.accelerator.prepare(self.plain_step, self.plain_optimiser)
+        if config.compile:
+            model.text_encoder.transformer.compile(dynamic=True)
+
+    def restore(self, states: StateFolder | None) -> Fit:
+        """Go on from the newest state, the same in every process; from nothing without one."""
+        saved = processes.from_main(states.load() if states else None)
+        if saved is None:
+            return Fit()
+        best_weights = restore(
+            saved, self.model, self.plain_optimiser, self.schedule, self.accelerator.scaler
+        )
+        return Fit(saved.numbers["history"], saved.numbers["best_epoch"], best_weights)
+
+    def save(self, result: Fit, states: StateFolder | None) -> None:
+        """The whole state after an epoch, from which :meth:`restore` goes on."""
+        if states is None:
+            return
+        numbers = {"history": result.history, "best_epoch": result.best_epoch}
+        state = capture(
+            self.model, self.plain_optimiser, self.schedule, self.accelerator.scaler,
+            result.best_weights, numbers,
+        )  # fmt: skip
+        states.save(len(result.history), state)
+
+    def epoch(self, epoch: int, should_stop: Callable[[], bool]) -> dict[str, float]:
+        """Train on every clip once; the means over clips of ``loss`` and ``loss_<term>``.
+
+        The order of the clips is drawn from the seed and the epoch alone.
+        """
+        drawn_from = self.seed * 100_003 + epoch
+        order = torch.Generator().manual_seed(drawn_from)
+        if processes.count() > 1:  # dropout of their own
+            torch.manual_seed(drawn_from * processes.count() + processes.number())
+        batches = batch_places(
+            self.train, self.batch_size, generator=order, by_length=self.config.bucket_by_length
+        )
+        sums: dict[str, float] = {}
+        self.model.train()
+        for step, places in enumerate(progress(batches, f"epoch {epoch}"), start=1):
+            weight, ends_group = in_group(step, self.count, self.config.accumulation)
+            total, terms = self._backward(places, weight, ends_group)
+            values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
+            if not all(map(isfinite, values.values())):
+                raise self._diverged(places, values, epoch, step)
+            if ends_group:
+                self._update(epoch, step)
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value * len(places)
+            if processes.any_of(should_stop()):
+                raise StoppedError(f"stopped in epoch {epoch}, step {step}")
+        return {name: value / len(self.train) for name, value in sums.items()}
+
+    def _backward(self, places: Tensor, weight: float, ends_group: bool) -> Losses:
+        """The losses of a batch; their weighted gradient is added to the parameters'."""
+        config, runtime, accelerator = self.config, self.runtime, self.accelerator
+        if self.batch_size > config.batch_size:
+            parts = [
+                self.train.take(some).map(runtime.to_device)
+                for some in places.split(config.batch_size)
+            ]
+            return backward_in_parts(self.plain_step, parts, runtime, accelerator, weight)
+        batch = self.train.take(processes.part_of(places)).map(runtime.to_device)
+        together = contextlib.nullcontext() if ends_group else accelerator.no_sync(self.step)
+        with together:
+            total, terms = self.step(batch, len(places))
+            # DDP averages over the processes; each holds its part of a sum.
+            accelerator.backward(total * (weight * processes.count()))
+        return total, terms
+
+    def _update(self, epoch: int, step: int) -> None:
+        """Change the parameters by the gradient that was summed up.
+
+        Raises:
+            DivergedError: it is not finite. (Under fp16 the scaler leaves such a step out.)
+        """
+        accelerator = self.accelerator
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or inf)
+        if accelerator.scaler is None and not isfinite(norm):
+            raise DivergedError(
+                f"epoch {epoch}, step {step}: the gradient is {norm.item()}; "
+                "lower the learning rates"
+            )
+        self.optimiser.step()
+        self.schedule.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _diverged(
+        self, places: Tensor, values: dict[str, float], epoch: int, step: int
+    ) -> DivergedError:
+        """The error for a loss that is not finite: which term, and the clips whose score is
+        not."""
+        name, value = next((n, v) for n, v in reversed(values.items()) if not isfinite(v))
+        batch = self.train.take(places)
+        scores = predict(self.model, batch, self.runtime, batch_size=len(batch))
+        clips = batch.names_of(~torch.isfinite(scores))
+        where = f"; clips {', '.join(clips[:5])}{' …' if len(clips) > 5 else ''}" if clips else ""
+        return DivergedError(
+            f"epoch {epoch}, step {step}: the term '{name.removeprefix('loss_')}' is {value}"
+            f"{where}; check the features, or lower the learning rates or the term's weight"
+        )
+
+
+def in_group(batch: int, count: int, accumulation: int) -> tuple[float, bool]:
+    """The weight of a batch's gradient in its group's step, and whether it ends the group.
+
+    Args:
+        batch: 1 to ``count``.
+        count: batches an epoch; the last group of an epoch may be smaller than the others.
+        accumulation: batches a group.
+    """
+    start = (batch - 1) // accumulation * accumulation
+    return 1.0 / min(accumulation, count - start), batch % accumulation == 0 or batch == count
 
 
 def contrastive_batch_size(config: SupArcConfig) -> int:
@@ -208,73 +278,6 @@ def contrastive_batch_size(config: SupArcConfig) -> int:
             "batch_size instead"
         )
     return config.contrastive_batch_size
-
-
-@torch.no_grad()
-def encode_text(model: SupArc, clips: Clips, runtime: Runtime, *, batch_size: int = 64) -> Clips:
-    """The clips with what the frozen text encoder makes of them, computed once."""
-    encoded = torch.empty(len(clips), model.text_encoder.width)
-    model.text_encoder.eval()
-    for places in progress(places_by_length(clips, batch_size), "encode text"):
-        text = runtime.to_device(clips.take(processes.part_of(places)).text)
-        with runtime.autocast():
-            part = model.text_encoder(text).float()
-        encoded[places] = processes.gather(part, len(places)).cpu()
-    return replace(clips, encoded_text=encoded)
-
-
-@torch.inference_mode()
-def predict(
-    model: SupArc,
-    clips: Clips,
-    runtime: Runtime,
-    *,
-    batch_size: int,
-    present: Any = None,
-    features: dict[str, Tensor] | None = None,
-) -> Tensor:
-    """Scores (N,) float32 on the CPU, in the order of the clips.
-
-    Clips of about one length are computed together.
-
-    Args:
-        present: the modalities kept; see :meth:`SupArc.fuse`.
-        features: is filled with the model's other outputs, (N, ...) each.
-    """
-    was_training = model.training
-    model.eval()
-    kept = {} if features is None else features
-    for places in progress(places_by_length(clips, batch_size), "evaluate"):
-        batch = clips.take(processes.part_of(places)).map(runtime.to_device)
-        with runtime.autocast():
-            outputs = model(
-                batch.text,
-                (batch.audio, batch.audio_lengths),
-                (batch.vision, batch.vision_lengths),
-                present,
-                batch.encoded_text,
-            )
-        for name in outputs if features is not None else ("M",):
-            value = processes.gather(outputs[name].float(), len(places)).cpu()
-            kept.setdefault(name, value.new_empty(len(clips), *value.shape[1:]))[places] = value
-    model.train(was_training)
-    return kept.pop("M").reshape(-1) if kept else torch.empty(0)
-
-
-def evaluate(prediction: Tensor, scores: Tensor, metrics: MetricsFunction) -> dict[str, float]:
-    """The toolkit's metrics and ``Loss``, the MAE over all clips (not a mean of batch means).
-
-    Raises:
-        DivergedError: a prediction is not finite: the toolkit would give it a normal accuracy.
-    """
-    wrong = int((~torch.isfinite(prediction)).sum())
-    if wrong:
-        raise DivergedError(
-            f"{wrong} of {len(prediction)} predictions are not finite; lower the learning rates"
-        )
-    measured = {name: float(value) for name, value in metrics(prediction, scores).items()}
-    measured["Loss"] = float((prediction - scores).abs().mean())
-    return measured
 
 
 def make_objective(config: SupArcConfig) -> Objective:
@@ -299,64 +302,7 @@ def make_objective(config: SupArcConfig) -> Objective:
     )
 
 
-def make_optimiser(model: SupArc, config: SupArcConfig, runtime: Runtime) -> torch.optim.AdamW:
-    """AdamW with a learning rate each for text, audio, vision and the rest.
-
-    Biases and normalisation weights (fewer than two axes) do not decay.
-    """
-    rates = {
-        "text_encoder": config.learning_rate_text,
-        "audio_encoder": config.learning_rate_audio,
-        "vision_encoder": config.learning_rate_vision,
-        "other": config.learning_rate_other,
-    }
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            part = name.split(".")[0]
-            decays = parameter.ndim >= 2
-            groups.setdefault((part if part in rates else "other", decays), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": rates[part],
-                "weight_decay": config.weight_decay if decays else 0.0,
-            }
-            for (part, decays), parameters in groups.items()
-        ],
-        fused=runtime.fuses_optimiser,
-    )
-
-
-def warm_up_then_decay(step: int, steps: int, warmup: float) -> float:
-    """The factor on the learning rates: linear up over a share of the steps, then to zero."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return max(0.0, (steps - step) / max(1, steps - rising))
-
-
 def _key(row: Row, name: str) -> float:
     """The value that selects the epoch, so that lower is better."""
     value: float = row[f"valid_{name}"]
     return value if METRICS[name].better == "lower" else -value
-
-
-def _diverged(
-    model: SupArc,
-    batch: Clips,
-    runtime: Runtime,
-    values: dict[str, float],
-    epoch: int,
-    step: int,
-) -> DivergedError:
-    """The error for a loss that is not finite: which term, and the clips whose score is not."""
-    name, value = next((n, v) for n, v in reversed(values.items()) if not isfinite(v))
-    scores = predict(model, batch, runtime, batch_size=len(batch))
-    clips = batch.names_of(~torch.isfinite(scores))
-    where = f"; clips {', '.join(clips[:5])}{' …' if len(clips) > 5 else ''}" if clips else ""
-    return DivergedError(
-        f"epoch {epoch}, step {step}: the term '{name.removeprefix('loss_')}' is {value}{where}; "
-        "check the features, or lower the learning rates or the term's weight"
-    )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmsa_suparc.data import cache, demo, reader, text
+from mmsa_suparc.data import cache, demo, reader, text, text_states
 from mmsa_suparc.data.batches import Clips, batch_places, places_by_length
 from mmsa_suparc.data.files import write_atomically, write_text
 from mmsa_suparc.errors import DiskError, UserError
@@ -192,10 +192,10 @@ def test_text_states_are_computed_once_and_cached(
 
     monkeypatch.setenv("MMSA_SUPARC_CACHE", str(tmp_path / "cache"))
     content = reader.read(demo.features)
-    kept = text.with_states(content, str(demo.encoder), demo.features)
+    kept = text_states.with_states(content, str(demo.encoder), demo.features)
     assert kept is content  # the file's own text has the encoder's width
     without = {s: {k: v for k, v in f.items() if k != "text"} for s, f in content.items()}
-    made = text.with_states(without, str(demo.encoder), demo.features)["test"]["text"]
+    made = text_states.with_states(without, str(demo.encoder), demo.features)["test"]["text"]
     assert made.shape == (300, 25, 64)
     model = AutoModel.from_pretrained(demo.encoder).eval()
     tokens = torch.tensor(content["test"]["text_bert"][:1]).long()
@@ -204,8 +204,8 @@ def test_text_states_are_computed_once_and_cached(
         alone = model(input_ids=tokens[:, 0, :count])[0][0]
     np.testing.assert_allclose(made[0, :count], alone, atol=1e-5)
     assert not made[0, count:].any()
-    monkeypatch.setattr(text, "hidden_states", None)  # a second computation would fail
-    again = text.with_states(without, str(demo.encoder), demo.features)["test"]["text"]
+    monkeypatch.setattr(text_states, "hidden_states", None)  # a second computation would fail
+    again = text_states.with_states(without, str(demo.encoder), demo.features)["test"]["text"]
     assert np.array_equal(again, made)
 
 

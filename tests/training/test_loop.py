@@ -15,7 +15,8 @@ from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.errors import DivergedError, UserError
 from mmsa_suparc.model import SupArc
-from mmsa_suparc.training import loop
+from mmsa_suparc.training import evaluation, loop
+from mmsa_suparc.training.optimiser import make_optimiser, warm_up_then_decay
 from mmsa_suparc.training.runtime import Runtime, find_device
 from mmsa_suparc.training.step import TrainingStep, backward_in_parts
 from tests.helpers.small import FAST, RATES, make_clips, make_model
@@ -45,7 +46,7 @@ def test_it_learns_and_keeps_the_best_epoch() -> None:
     assert result.best_epoch == 1 + int(np.argmin(errors))
     model = make_model()
     model.load_state_dict(result.best_weights)
-    prediction = loop.predict(model, VALID, CPU, batch_size=16)
+    prediction = evaluation.predict(model, VALID, CPU, batch_size=16)
     assert (prediction - VALID.scores).abs().mean().item() == pytest.approx(min(errors), abs=1e-6)
 
 
@@ -91,6 +92,22 @@ def test_the_text_encoder_runs_once_a_step(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3, 5])
 @pytest.mark.parametrize("count", range(1, 21))
+def test_the_batches_of_a_group_weigh_one_together(count: int, accumulation: int) -> None:
+    weights, groups = 0.0, 0
+    for batch in range(1, count + 1):
+        weight, ends = loop.in_group(batch, count, accumulation)
+        weights += weight
+        if ends:
+            groups += 1
+            assert weights == pytest.approx(groups)
+    assert groups == math.ceil(count / accumulation)
+    assert weights == pytest.approx(groups)
+
+
+@pytest.mark.parametrize(
+    ("count", "accumulation"),
+    [(1, 1), (1, 3), (4, 2), (5, 2), (6, 3), (7, 3), (7, 5), (10, 5)],
+)
 def test_steps_are_batches_over_accumulation_rounded_up(
     count: int, accumulation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +181,7 @@ def test_a_frozen_encoder_runs_once_a_clip() -> None:
     assert sum(seen) == len(TRAIN) + len(VALID)
     again = frozen()
     again.load_state_dict(result.best_weights)
-    prediction = loop.predict(again, VALID, CPU, batch_size=7)
+    prediction = evaluation.predict(again, VALID, CPU, batch_size=7)
     best = min(row["valid_Loss"] for row in result.history)
     assert (prediction - VALID.scores).abs().mean().item() == pytest.approx(best, abs=1e-6)
 
@@ -172,13 +189,13 @@ def test_a_frozen_encoder_runs_once_a_clip() -> None:
 @pytest.mark.parametrize("size", [1, 7, 60])
 def test_evaluation_does_not_depend_on_batch_size_or_order(size: int) -> None:
     model = make_model()
-    expected = loop.predict(model, VALID, CPU, batch_size=16)
+    expected = evaluation.predict(model, VALID, CPU, batch_size=16)
     torch.testing.assert_close(
-        loop.predict(model, VALID, CPU, batch_size=size), expected, atol=1e-6, rtol=0
+        evaluation.predict(model, VALID, CPU, batch_size=size), expected, atol=1e-6, rtol=0
     )
     order = torch.randperm(60)
     torch.testing.assert_close(
-        loop.predict(model, VALID.take(order), CPU, batch_size=size), expected[order],
+        evaluation.predict(model, VALID.take(order), CPU, batch_size=size), expected[order],
         atol=1e-6, rtol=0,
     )  # fmt: skip
 
@@ -199,7 +216,7 @@ def test_values_that_are_not_finite_stop_at_once_and_are_named() -> None:
     with pytest.raises(DivergedError, match="clips clip-0; check"):
         fit(train=replace(TRAIN, audio=audio, names=names))
     with pytest.raises(DivergedError, match="2 of 3 predictions are not finite"):
-        loop.evaluate(torch.tensor([1.0, math.nan, math.inf]), torch.zeros(3), metrics)
+        evaluation.evaluate(torch.tensor([1.0, math.nan, math.inf]), torch.zeros(3), metrics)
 
 
 def test_optimiser_groups() -> None:
@@ -208,7 +225,7 @@ def test_optimiser_groups() -> None:
         learning_rate_other=4e-5, weight_decay=0.5,
     )  # fmt: skip
     model = make_model()
-    optimiser = loop.make_optimiser(model, config, CPU)
+    optimiser = make_optimiser(model, config, CPU)
     rate_of = {
         id(p): (group["lr"], group["weight_decay"])
         for group in optimiser.param_groups
@@ -224,7 +241,7 @@ def test_optimiser_groups() -> None:
 
 
 def test_warm_up_then_decay() -> None:
-    factors = [loop.warm_up_then_decay(step, 100, 0.1) for step in range(101)]
+    factors = [warm_up_then_decay(step, 100, 0.1) for step in range(101)]
     assert factors[0] == pytest.approx(0.1)
     assert max(factors) == factors[9] == 1.0
     assert factors[100] == 0.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from mmsa_suparc.training import loop, processes
+from mmsa_suparc.training import evaluation, loop, processes
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.step import TrainingStep
 from tests.helpers.small import FAST, make_clips, make_model
@@ -32,9 +32,11 @@ def main(path: str) -> None:
             f"{size}.{name}": p.grad for name, p in model.named_parameters() if p.grad is not None
         }
     features: dict[str, torch.Tensor] = {}
-    found["prediction"] = loop.predict(model, valid, runtime, batch_size=10, features=features)
+    found["prediction"] = evaluation.predict(
+        model, valid, runtime, batch_size=10, features=features
+    )
     found["fusion"] = features["Feature_f"]
-    found["encoded"] = loop.encode_text(model, valid, runtime, batch_size=10).encoded_text
+    found["encoded"] = evaluation.encode_text(model, valid, runtime, batch_size=10).encoded_text
     config = FAST.model_copy(update={"epochs": 2, "accumulation": 2, "batch_size": 15})
     fitted = loop.fit(
         make_model(dropout=0.0),
