@@ -6,7 +6,9 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 import mmsa_suparc
@@ -78,6 +80,21 @@ def mmsa(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callabl
 
     yield call
     mmsa_suparc.unregister()
+
+
+@pytest.fixture
+def run_in(tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """``MMSA_run`` with its folders below ``tmp_path``; returns the results table."""
+    import MMSA
+
+    def run(model: str, dataset: str = "demo", **options: Any) -> pd.DataFrame:
+        folders = {name: tmp_path / name for name in ("model_save_dir", "res_save_dir", "log_dir")}
+        MMSA.MMSA_run(
+            model, dataset, seeds=[1], num_workers=0, verbose_level=0, **folders, **options
+        )
+        return pd.read_csv(tmp_path / "res_save_dir" / "normal" / f"{dataset}.csv")
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mmsa_suparc.data.demo import Demo
+from tests.helpers.patience import patience
 
 BENCH = {
     "title": "A <b>title</b> & more", "data_sets": ["demo"], "seeds": [1],
@@ -106,7 +107,7 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
             "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
             page.as_uri(),
         ],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=patience(120), check=True,
     )  # fmt: skip
     found = json.loads(re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL).group(1))
     assert found["up"] == sorted(found["up"])

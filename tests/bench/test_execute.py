@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import yaml
 
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.data.demo import Demo
+from tests.helpers.command import Command, mmsa_in_a_process
 
 BENCH = {
     "title": "Test", "data_sets": ["demo"], "seeds": [1], "shared": {"epochs": 1},
@@ -146,26 +145,23 @@ def test_killed_anywhere_it_goes_on_and_repeats_no_finished_cell(demo: Demo) -> 
         variants={"ours": {"model": "suparc"}},
         probes=["geometry"],
     )
-    command = [sys.executable, "-m", "mmsa_suparc", "bench", str(path), "--out", "out"]
+    command = ("bench", path, "--out", "out")
     for number in (signal.SIGKILL, signal.SIGTERM):
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        ) as process:
-            deadline = time.monotonic() + 240
+        with Command(*command) as process:
             wanted = 1 if number == signal.SIGKILL else 2
-            while time.monotonic() < deadline and process.poll() is None:
+            while process.poll() is None:
                 started = list(Path("out/cells").glob("*/cell.log"))
                 if len([p for p in started if "epoch 1" in p.read_text()]) >= wanted:
                     break
                 time.sleep(0.05)
             process.send_signal(number)
-            _, err = process.communicate(timeout=120)
+            process.wait()
         if number == signal.SIGTERM:
             assert process.returncode == 130
-            assert b"the same command goes on" in err
+            assert "the same command goes on" in process.err
     first = {path: path.stat().st_mtime_ns for path in Path("out/cells").glob("*/records.jsonl")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = mmsa_in_a_process(*command)
+    assert done.returncode == 0, done.out + done.err
     assert {path: path.stat().st_mtime_ns for path in first} == first
     assert len(pd.read_csv("out/results.csv").query("metric == 'MAE' and split == 'test'")) == 2
 
@@ -174,10 +170,6 @@ def test_two_ray_workers_run_the_cells(demo: Demo) -> None:
     pytest.importorskip("ray")
     variants = {"ours": {"model": "suparc"}, "lf_dnn": {}}
     path = bench_file(variants=variants)
-    command = [sys.executable, "-m", "mmsa_suparc", "bench", str(path), "--out", "out"]
-    done = subprocess.run(
-        [*command, "--executor", "ray", "--cpus", "1"],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 of 2 done" in done.stdout
+    done = mmsa_in_a_process("bench", path, "--out", "out", "--executor", "ray", "--cpus", 1)
+    assert done.returncode == 0, done.out + done.err
+    assert "2 of 2 done" in done.out

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import yaml
 from mmsa_suparc import __version__
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.demo import Demo
+from tests.helpers.command import Command, mmsa_in_a_process
 
 MMSA = [sys.executable, "-m", "mmsa_suparc"]
 
@@ -197,14 +199,15 @@ def test_verbose_0_prints_results_only(mmsa: Callable, demo: Demo) -> None:
 
 def test_progress_bars_on_a_terminal_only(demo: Demo) -> None:
     arguments = ["-m", "lf_dnn", "-d", "demo", "--epochs", "1", "--run-dir"]
-    silent = subprocess.run(
-        [*MMSA, *arguments, "piped"], capture_output=True, text=True, check=True, timeout=300
-    )
-    assert "\r" not in silent.stdout
-    assert silent.stderr == ""
+    silent = mmsa_in_a_process(*arguments, "piped")
+    assert silent.returncode == 0
+    assert "\r" not in silent.out
+    assert silent.err == ""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with subprocess.Popen([*MMSA, *arguments, "terminal"], stdout=theirs, stderr=theirs) as process:
+    with Command(*arguments, "terminal", terminal=os.ttyname(theirs)) as process:
+        while not Path("terminal").is_dir() and process.poll() is None:
+            time.sleep(0.02)  # it has the terminal open itself by then
         os.close(theirs)
         shown = b""
         while True:
@@ -215,6 +218,7 @@ def test_progress_bars_on_a_terminal_only(demo: Demo) -> None:
             if not part:
                 break
             shown += part
+        process.wait()
     os.close(ours)
     assert process.returncode == 0
     assert b"\r" in shown.replace(b"\r\n", b"\n")

@@ -20,6 +20,7 @@ import torch
 from mmsa_suparc.data import reader, safe_pickle
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import SPLITS
+from tests.helpers.patience import patience
 
 MARK = "payload-ran"
 
@@ -175,8 +176,8 @@ def test_memory_bombs_are_refused_quickly_and_cheaply(name: str, tmp_path: Path)
         "print(time.process_time() - started, peak)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60,
-        check=False,
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False,
+        timeout=patience(60),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     verdict, figures = done.stdout.strip().splitlines()

@@ -13,6 +13,7 @@ import pytest
 
 from mmsa_suparc.data import store
 from mmsa_suparc.errors import UserError
+from tests.helpers.patience import patience
 
 
 def append_many(path: str, worker: int) -> None:
@@ -27,7 +28,7 @@ def test_eight_processes_write_400_whole_records(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=patience(120))
     records = store.read(path)
     assert len(records) == 400
     assert {(r["worker"], r["row"]) for r in records} == {
@@ -67,7 +68,7 @@ def test_a_full_disk_leaves_older_records_whole(limit: int, tmp_path: Path) -> N
         "except DiskError: sys.exit(4)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(path), str(limit)], timeout=60, check=False,
+        [sys.executable, "-c", program, str(path), str(limit)], timeout=patience(60), check=False,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     rows = [record["row"] for record in store.read(path)]

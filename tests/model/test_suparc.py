@@ -7,6 +7,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
+from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
 from mmsa_suparc.names import ONE_MASKED, TWO_MASKED
 
@@ -177,3 +178,21 @@ def test_every_weight_gets_a_gradient() -> None:
     out["M"].sum().backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
+
+
+def test_a_configuration_makes_the_network_without_the_toolkit() -> None:
+    config = SupArcConfig(
+        audio_hidden=4, vision_hidden=3, fusion_width=10, lstm_layers=2, dropout=0.0,
+        mask_vector="learned", modalities=["text", "vision"], use_finetune=False,
+    )  # fmt: skip
+    bert = BertModel(BertConfig(**TINY, intermediate_size=16))
+    model = SupArc.from_config(config, transformer=bert, audio_width=5, vision_width=7).eval()
+    assert model.text_encoder.transformer is bert
+    assert not any(p.requires_grad for p in model.text_encoder.parameters())
+    assert len(model.audio_encoder.ahead) == 2
+    assert all(vector.requires_grad for vector in model.mask_vectors)
+    x = make_inputs()
+    encodings = model.encode(**x)
+    assert [part.shape[1] for part in encodings[:3]] == [16, 8, 6]
+    assert encodings.present.tolist() == [[True, False, True]] * 4
+    assert model.predict(model.fuse(encodings)).shape == (4, 1)

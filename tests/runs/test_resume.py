@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -17,9 +18,11 @@ import pytest
 
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.data.files import sha256
+from tests.helpers.command import Command, mmsa_in_a_process
+from tests.helpers.patience import patience
 
-RUN = ("-m", "suparc", "-d", "demo", "-s", "1", "-s", "2", "--epochs", "4")
-COMMAND = (sys.executable, "-m", "mmsa_suparc", *RUN, "--run-dir")
+RUN_OF_TWO_SEEDS = ("-m", "suparc", "-d", "demo", "-s", "1", "-s", "2", "--epochs", "4")
+RUN = (*RUN_OF_TWO_SEEDS, "--run-dir")
 
 
 def result_of(folder: Path) -> dict[str, object]:
@@ -39,22 +42,18 @@ def result_of(folder: Path) -> dict[str, object]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     started = time.monotonic()
-    subprocess.run([*COMMAND, str(folder)], check=True, stdout=subprocess.DEVNULL, timeout=300)
+    assert mmsa_in_a_process(*RUN, folder).returncode == 0
     return {**result_of(folder), "seconds": time.monotonic() - started}
 
 
 def kill_and_resume(folder: Path, moments: list[float]) -> None:
     """Start, kill without warning after so many seconds, go on; again for each moment."""
     for number, moment in enumerate(moments):
-        arguments = [*COMMAND, str(folder), *(["--resume"] if number else [])]
-        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
-            try:
+        with Command(*RUN, folder, *(["--resume"] if number else [])) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=moment)
-            except subprocess.TimeoutExpired:
-                process.kill()
-    subprocess.run(
-        [*COMMAND, str(folder), "--resume"], check=True, stdout=subprocess.DEVNULL, timeout=300
-    )
+            process.kill()
+    assert mmsa_in_a_process(*RUN, folder, "--resume").returncode == 0
 
 
 def check_killed_runs(count: int, undisturbed: dict, tmp_path: Path) -> None:
@@ -84,19 +83,16 @@ def test_asked_to_stop_it_finishes_the_step_and_says_how_to_go_on(
     number: int, status: int, undisturbed: dict, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    with subprocess.Popen(
-        [*COMMAND, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stdout:
-            if line.strip().startswith("2/4"):
-                break
+    with Command(*RUN, folder) as process:
+        process.until("2/4")
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        process.wait()
+    err = process.err
     assert process.returncode == status
     assert "stopped in epoch" in err
     assert f"--run-dir {folder} --resume" in err
     assert "Traceback" not in err
-    subprocess.run([*COMMAND, str(folder), "--resume"], check=True, stdout=subprocess.DEVNULL)
+    assert mmsa_in_a_process(*RUN, folder, "--resume").returncode == 0
     assert result_of(folder) == {k: v for k, v in undisturbed.items() if k != "seconds"}
 
 
@@ -129,18 +125,17 @@ def test_a_toolkit_model_starts_its_seed_again(mmsa: Callable, demo: Demo) -> No
 
 
 def test_two_runs_in_one_folder(undisturbed: dict, demo: Demo) -> None:
-    with subprocess.Popen([*COMMAND, "run"], stdout=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + 60
-        while not Path("run/seed-1").is_dir() and time.monotonic() < deadline:
+    with Command(*RUN, "run") as first:
+        while not Path("run/seed-1").is_dir() and first.poll() is None:
             time.sleep(0.05)
         # Of another seed: the first run may have finished one of its own by now.
-        other = [*COMMAND[:3], "-m", "suparc", "-d", "demo", "-s", "3", "--run-dir", "run"]
-        second = subprocess.run(other, capture_output=True, text=True, timeout=120, check=False)
+        other = ("-m", "suparc", "-d", "demo", "-s", "3", "--run-dir", "run")
+        second = mmsa_in_a_process(*other)
         assert second.returncode == 2
-        assert f"in use by process {first.pid}" in second.stderr
+        assert f"in use by process {first.pid}" in second.err
         first.kill()
     # The lock of a dead holder is taken over.
-    subprocess.run([*COMMAND, "run", "--resume"], check=True, stdout=subprocess.DEVNULL)
+    assert mmsa_in_a_process(*RUN, "run", "--resume").returncode == 0
     assert result_of(Path("run")) == {k: v for k, v in undisturbed.items() if k != "seconds"}
 
 
@@ -183,7 +178,7 @@ def test_killed_inside_a_save_the_old_or_the_new_state_loads(point: str, tmp_pat
 
     done = subprocess.run(
         [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path), *SAVE_POINTS[point]],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=patience(60), check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
     state = StateFolder(tmp_path, {"seed": 1}, resume=True).load()

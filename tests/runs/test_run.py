@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.data.tables import append_rows, plain_cell
+from tests.helpers.command import Command, mmsa_in_a_process
 
 DEMO = ("-m", "suparc", "-d", "demo", "--epochs", "2")
 
@@ -168,18 +164,11 @@ def test_a_baseline_that_diverges_ends_with_status_3(mmsa: Callable) -> None:
 @pytest.mark.parametrize("kib", [0, 1, 4, 64, 300])
 def test_a_full_disk_ends_with_status_4(kib: int, demo: Demo) -> None:
     """A real limit on the size of files, in a process of its own."""
-    program = (
-        "import resource, signal, sys\n"
-        "from mmsa_suparc.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({kib} * 1024,) * 2)\n"
-        "sys.exit(main(['-m', 'suparc', '-d', 'demo', '--epochs', '1', '--run-dir', 'run']))\n"
+    done = mmsa_in_a_process(
+        "-m", "suparc", "-d", "demo", "--epochs", 1, "--run-dir", "run", largest_file=kib * 1024
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 4, done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.returncode == 4, done.err
+    assert len(done.err.strip().splitlines()) == 1
     assert not Path("run/results.csv").exists()
     left = [p.name for p in Path().rglob(".*") if p.name != ".lock"]
     assert left == []
@@ -196,50 +185,21 @@ def test_an_unwritable_folder_ends_with_status_4(mmsa: Callable, tmp_path: Path)
 
 
 def test_interrupting_keeps_finished_seeds(demo: Demo) -> None:
-    command = [
-        sys.executable, "-m", "mmsa_suparc", "-m", "suparc", "-d", "demo", "--epochs", "3",
-        *(f"-s{seed}" for seed in range(1, 60)), "--run-dir", "run",
-    ]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        results = Path("run/results.csv")
-        deadline = time.monotonic() + 120
-        while not results.is_file() and time.monotonic() < deadline:
+    seeds = [f"-s{seed}" for seed in range(1, 60)]
+    run = ("-m", "suparc", "-d", "demo", "--epochs", 3, *seeds, "--run-dir", "run")
+    results = Path("run/results.csv")
+    with Command(*run) as process:
+        while not results.is_file() and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        process.wait()
     assert process.returncode == 130
-    assert err.decode().splitlines()[-1].startswith("mmsa: ")
-    assert "--run-dir run --resume" in err.decode()
+    assert process.err.splitlines()[-1].startswith("mmsa: ")
+    assert "--run-dir run --resume" in process.err
     rows = pd.read_csv(results)
     assert rows["seed"].tolist() == list(range(1, len(rows) + 1))
     for seed in rows["seed"]:
         assert (Path("run") / f"seed-{seed}" / "metrics.json").is_file()
-
-
-def test_cells_are_never_formulas_and_names_stay() -> None:
-    for name in ("-3g5yACwYnA$_$1", "video_1$_$02", "a=b", "0012", "--x", "名"):
-        assert plain_cell(name) == name
-    for formula in ("=1+1", "+1", "@sum", "-1+cmd|' /C calc'!A0", "\t=1", "-2+3"):
-        assert plain_cell(formula) == "'" + formula
-
-
-def append_many(path: str, worker: int) -> None:
-    for row in range(10):
-        append_rows(Path(path), pd.DataFrame([{"worker": worker, "row": row, f"w{worker}": 1}]))
-
-
-def test_eight_processes_append_without_loss(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    context = get_context("spawn")
-    workers = [context.Process(target=append_many, args=(str(path), n)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(timeout=120)
-    table = pd.read_csv(path)
-    assert len(table) == 80
-    assert len(table.drop_duplicates(["worker", "row"])) == 80
-    assert os.listdir(tmp_path).count("table.csv") == 1
 
 
 def test_custom_feature_files_replace_one_modality(

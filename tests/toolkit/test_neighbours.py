@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from mmsa_suparc.data.demo import Demo
+from tests.helpers.patience import patience
 
 TRAIN_THE_TOOLKITS_WAY = """
 import hashlib, sys
@@ -52,7 +53,7 @@ def test_the_toolkit_trains_the_same_with_and_without_the_plugin(model: str, dem
     for mode in ("without", "imported", "registered"):
         done = subprocess.run(
             [sys.executable, "-c", TRAIN_THE_TOOLKITS_WAY, mode, model, str(demo.features)],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=patience(120), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found[mode] = next(x for x in done.stdout.splitlines() if x.startswith("SHA"))

@@ -6,7 +6,6 @@ import ast
 import logging
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,25 +20,9 @@ import mmsa_suparc
 from mmsa_suparc import plugin
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError
-from mmsa_suparc.toolkit import modules, patching, settings
-from tests.helpers import toy
+from mmsa_suparc.toolkit import modules, patching
 
 FAST = {"epochs": 1, "batch_size": 16}
-
-
-@pytest.fixture
-def run_in(tmp_path: Path) -> Callable[..., pd.DataFrame]:
-    """``MMSA_run`` with its folders below ``tmp_path``; returns the results table."""
-    import MMSA
-
-    def run(model: str, dataset: str = "demo", **options: Any) -> pd.DataFrame:
-        folders = {name: tmp_path / name for name in ("model_save_dir", "res_save_dir", "log_dir")}
-        MMSA.MMSA_run(
-            model, dataset, seeds=[1], num_workers=0, verbose_level=0, **folders, **options
-        )
-        return pd.read_csv(tmp_path / "res_save_dir" / "normal" / f"{dataset}.csv")
-
-    return run
 
 
 def snapshot() -> dict[str, dict[str, Any]]:
@@ -230,68 +213,3 @@ class TestRuns:
         assert args.feature_dims == [64, 12, 16]
         assert list(args.seq_lens) == [25, 25, 25]
         assert args.text_out == 64
-
-
-def test_register_model_runs_and_survives_a_round_trip(run_in: Callable) -> None:
-    toy.register_toy()
-    try:
-        table = run_in("toy")
-        assert set(table.columns) == {"Model", "MAE", "Loss"}
-        mmsa_suparc.unregister()
-        mmsa_suparc.register()
-        assert "toy" in settings.model_names()
-        assert modules.module("run").get_config_regression("toy", "demo").toy_rate == 0.02
-        assert modules.module("run").get_config_regression("toy", "mosi").toy_rate == 0.01
-    finally:
-        mmsa_suparc.unregister()
-        mmsa_suparc.unregister_model("toy")
-
-
-@pytest.mark.parametrize("config", [None, {"toy_rate": 0.1}, {"commonParams": {"toy_rate": 0.1}}])
-def test_ways_to_give_a_configuration(config: Any) -> None:
-    try:
-        mmsa_suparc.register_model("toy", toy.ToyModel, toy.ToyTrainer, config)
-        args = modules.module("run").get_config_regression("toy", "mosi")
-        assert args.get("toy_rate") == (0.1 if config else None)
-        assert args.need_data_aligned is False
-    finally:
-        mmsa_suparc.unregister()
-        mmsa_suparc.unregister_model("toy")
-
-
-def test_taken_and_odd_names_are_refused() -> None:
-    mmsa_suparc.register()
-    try:
-        for name, message in (
-            ("tfn", "toolkit has a model"), ("suparc", "is taken"), ("Toy Model", "lower case"),
-        ):  # fmt: skip
-            with pytest.raises(UserError, match=message):
-                mmsa_suparc.register_model(name, toy.ToyModel, toy.ToyTrainer)
-    finally:
-        mmsa_suparc.unregister()
-
-
-@pytest.mark.parametrize("target", ["register_toy", "SPECIFICATION"])
-def test_an_installed_package_announces_its_model(target: str, tmp_path: Path) -> None:
-    """A real distribution on the path, in a process of its own, through the command."""
-    info = tmp_path / "site" / "toy_model-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-model\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        f"[mmsa.models]\ntoy = toy_package:{target}\nbroken = toy_package:absent\n"
-    )
-    source = Path(toy.__file__).read_text()
-    (tmp_path / "site" / "toy_package.py").write_text(source)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(
-        [sys.executable, "-m", "mmsa_suparc", "-m", "toy", "-d", "demo", "--run-dir", "toy-run"],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert Path("toy-run/seed-1111/predictions.csv").is_file()
-    listed = subprocess.run(
-        [sys.executable, "-m", "mmsa_suparc", "models"],
-        env=environment, capture_output=True, text=True, timeout=300, check=True,
-    )  # fmt: skip
-    assert "toy" in listed.stdout
-    assert "failed to load" in " ".join(listed.stdout.split())

@@ -18,6 +18,7 @@ from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError
 from mmsa_suparc.training import loop, processes
 from mmsa_suparc.training.runtime import find_device
+from tests.helpers.patience import patience
 from tests.helpers.small import FAST
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def environment() -> dict[str, str]:
 def launch(count: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*launcher(count), *arguments],
-        capture_output=True, text=True, timeout=300, check=False, env=environment(),
+        capture_output=True, text=True, timeout=patience(300), check=False, env=environment(),
     )  # fmt: skip
 
 

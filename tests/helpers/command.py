@@ -1,0 +1,158 @@
+"""The command in a process of its own that need not load the libraries first.
+
+A server loads them once, and each command is a fork of it: a real process with its own signals,
+limits and end, a hundredth of a second after it was asked for instead of seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload(
+    ["mmsa_suparc.plugin", "mmsa_suparc.cli.run", "mmsa_suparc.cli.bench", "matplotlib.figure",
+     "accelerate", "MMSA.run", "tests.helpers.command"]
+)  # fmt: skip
+
+
+class Command:
+    """A running ``mmsa``: as ``subprocess.Popen``, with its output in two files.
+
+    Args:
+        arguments: of the command.
+        terminal: what it writes to instead of files: a terminal's path.
+        largest_file: bytes that a file of its may have, a real limit; what it prints then goes
+            through pipes, which have none.
+        path: folders in which packages are looked for first.
+    """
+
+    def __init__(
+        self,
+        *arguments: object,
+        terminal: str = "",
+        largest_file: int | None = None,
+        path: tuple[str, ...] = (),
+    ) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="command-"))
+        self._outputs = tuple(terminal or str(self._folder / name) for name in ("out", "err"))
+        self._piped: list[str] = ["", ""]
+        self._readers: list[threading.Thread] = []
+        if largest_file is not None:
+            for which, name in enumerate(self._outputs):
+                os.mkfifo(name)
+                self._readers.append(threading.Thread(target=self._read_pipe, args=(which, name)))
+                self._readers[-1].start()
+        self._process: BaseProcess = _context.Process(
+            target=_run,
+            args=([str(word) for word in arguments], self._outputs, dict(os.environ), os.getcwd(),
+                  largest_file, path),
+        )  # fmt: skip
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.poll() is None:
+            self.kill()
+        self._process.join()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status; ``subprocess.TimeoutExpired`` where it goes on."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("mmsa", timeout or 0.0)
+        for reader in self._readers:
+            reader.join()
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    @property
+    def out(self) -> str:
+        """What it has printed so far."""
+        return self._read(0)
+
+    @property
+    def err(self) -> str:
+        return self._read(1)
+
+    def _read(self, which: int) -> str:
+        path = Path(self._outputs[which])
+        return path.read_text() if path.is_file() else self._piped[which]
+
+    def _read_pipe(self, which: int, name: str) -> None:
+        self._piped[which] = Path(name).read_text()
+
+    def until(self, words: str) -> None:
+        """Wait until it has printed these words, or has ended."""
+        while words not in self.out and self.poll() is None:
+            time.sleep(0.02)
+
+
+def mmsa_in_a_process(*arguments: object, **options: object) -> Command:
+    """Run the command to its end."""
+    with Command(*arguments, **options) as command:  # type: ignore[arg-type]
+        command.wait()
+    return command
+
+
+def _run(
+    arguments: list[str],
+    outputs: tuple[str, str],
+    environment: dict[str, str],
+    folder: str,
+    largest_file: int | None,
+    path: tuple[str, ...],
+) -> None:
+    """In the new process: what a shell would have set up, then the command."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else 0)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for descriptor, name in zip((1, 2), outputs, strict=True):
+        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(target, descriptor)
+        os.close(target)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+    sys.argv = ["mmsa", *arguments]
+    sys.path[:0] = path
+    if largest_file is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    from mmsa_suparc.cli import main
+
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
