@@ -162,8 +162,9 @@ def test_a_baseline_that_diverges_ends_with_status_3(mmsa: Callable) -> None:
 
 
 @pytest.mark.parametrize("kib", [0, 1, 4, 64, 300])
-def test_a_full_disk_ends_with_status_4(kib: int, demo: Demo) -> None:
-    """A real limit on the size of files, in a process of its own."""
+def test_a_full_disk_ends_with_status_4(kib: int, run_folder: Path) -> None:
+    """A real limit on the size of files, in a process of its own (the first run filled the
+    cache)."""
     done = mmsa_in_a_process(
         "-m", "suparc", "-d", "demo", "--epochs", 1, "--run-dir", "run", largest_file=kib * 1024
     )
