@@ -33,21 +33,26 @@ class CellFolder(RunFolder):
 
     @property
     def log(self) -> Path:
+        """What the cell's process printed."""
         return self.path / "cell.log"
 
     @property
     def labels(self) -> Path:
+        """Split, id and score of every clip."""
         return self.path / "labels.csv"
 
     @property
     def fusion(self) -> Path:
+        """(N, D) complete fusion vectors of the test clips."""
         return self.path / "fusion.npy"
 
     @property
     def toolkit(self) -> Path:
+        """The run's ``result_dir``: the toolkit's table, which nobody else writes."""
         return self.path / "toolkit"
 
     def probe(self, name: str) -> Path:
+        """What a probe has measured."""
         return self.path / f"{name}.csv"
 
     def is_done(self, probes: tuple[str, ...]) -> bool:
@@ -56,13 +61,16 @@ class CellFolder(RunFolder):
         return recorded and all(self.probe(name).is_file() for name in probes)
 
     def has_spec(self) -> bool:
+        """Whether this is a cell's folder."""
         return (self.path / "spec.json").is_file()
 
     def read_spec(self) -> dict[str, Any]:
+        """What the cell's process has to do."""
         spec: dict[str, Any] = json.loads((self.path / "spec.json").read_text(encoding="utf-8"))
         return spec
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
+        """Likewise."""
         write_text(self.path / "spec.json", json.dumps(spec, indent=2, default=str) + "\n")
 
     def read_table(self, name: str) -> pd.DataFrame | None:

@@ -54,17 +54,21 @@ class RunFolder:
 
     @property
     def name(self) -> str:
+        """The folder's own."""
         return self.path.name
 
     @property
     def encoder(self) -> Path:
+        """Where the text encoder's configuration and tokenizer are."""
         return self.path / ENCODER
 
     @property
     def curves(self) -> Path:
+        """The picture of the training."""
         return self.path / "curves.png"
 
     def seed(self, number: int) -> SeedFolder:
+        """The part of a seed."""
         return SeedFolder(self.path / f"seed-{number}")
 
     def histories(self) -> list[pd.DataFrame]:
@@ -93,10 +97,12 @@ class RunFolder:
         write_text(self.path / "results.csv", pd.DataFrame(rows).to_csv(index=False))
 
     def read_serving(self) -> dict[str, Any]:
+        """See ``runs/servable.py``."""
         content: dict[str, Any] = json.loads((self.path / SERVING).read_text(encoding="utf-8"))
         return content
 
     def write_serving(self, content: Mapping[str, Any]) -> None:
+        """Likewise."""
         write_text(self.path / SERVING, json.dumps(content) + "\n")
 
     def owned(self, by: str) -> AbstractContextManager[None]:
@@ -112,6 +118,7 @@ class SeedFolder:
 
     @property
     def log(self) -> Path:
+        """What the trainer said."""
         return self.path / "run.log"
 
     @property
@@ -121,6 +128,7 @@ class SeedFolder:
 
     @property
     def weights(self) -> Path:
+        """Those of the selected epoch."""
         return self.path / WEIGHTS
 
     def begin(self, values: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -144,6 +152,7 @@ class SeedFolder:
         return StateFolder(self.path, identity, resume=resume)
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A row an epoch."""
         write_text(self.path / "history.csv", pd.DataFrame(rows).to_csv(index=False))
 
     def keep(
@@ -169,11 +178,13 @@ class SeedFolder:
         return checksum
 
     def read_config(self) -> dict[str, Any]:
+        """The values in force, with the names of model and data set and the seed."""
         text = (self.path / "config.yaml").read_text(encoding="utf-8")
         values: dict[str, Any] = yaml.safe_load(text)
         return values
 
     def read_environment(self) -> dict[str, Any]:
+        """Versions, device, paths and command."""
         text = (self.path / "environment.json").read_text(encoding="utf-8")
         content: dict[str, Any] = json.loads(text)
         return content

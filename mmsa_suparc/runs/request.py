@@ -70,6 +70,7 @@ class Request:
 
     @property
     def folder(self) -> RunFolder:
+        """The run folder."""
         return RunFolder(self.run_dir)
 
     def content(self) -> reader.FeatureFile:

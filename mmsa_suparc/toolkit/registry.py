@@ -66,7 +66,7 @@ class RegisteredModel:
     def is_like(self, other: RegisteredModel) -> bool:
         """Whether it is the same again: the same names and values. A notebook's cell that runs
         twice makes new classes of the same names."""
-        return [_described(vars(self))] == [_described(vars(other))]
+        return _described(vars(self)) == _described(vars(other))
 
 
 def _described(values: Mapping[str, Any]) -> dict[str, Any]:
