@@ -108,7 +108,7 @@ def _geometry(trained: Trained, folder: CellFolder) -> None:
             {
                 "one": subset_name(ONE_MASKED[one]),
                 "two": subset_name(TWO_MASKED[two]),
-                "share": float((near > far).float().mean()),
+                "share": float((near > far).double().mean()),
             }
         )
     write_atomically(folder.fusion, lambda file: np.save(file, whole.numpy()))

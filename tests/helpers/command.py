@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ class Command:
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="command-"))
         self._outputs = tuple(terminal or str(self._folder / name) for name in ("out", "err"))
-        self._piped: list[str] = ["", ""]
+        self._kept: list[str] = ["", ""]  # what was piped; all of it, at the end
         self._readers: list[threading.Thread] = []
         if largest_file is not None:
             for which, name in enumerate(self._outputs):
@@ -69,6 +70,10 @@ class Command:
         if self.poll() is None:
             self.kill()
         self._process.join()
+        for reader in self._readers:
+            reader.join()
+        self._kept = [self.out, self.err]
+        shutil.rmtree(self._folder)
 
     @property
     def returncode(self) -> int | None:
@@ -104,10 +109,10 @@ class Command:
 
     def _read(self, which: int) -> str:
         path = Path(self._outputs[which])
-        return path.read_text() if path.is_file() else self._piped[which]
+        return path.read_text() if path.is_file() else self._kept[which]
 
     def _read_pipe(self, which: int, name: str) -> None:
-        self._piped[which] = Path(name).read_text()
+        self._kept[which] = Path(name).read_text()
 
     def until(self, words: str) -> None:
         """Wait until it has printed these words, or has ended."""
