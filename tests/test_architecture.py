@@ -26,7 +26,8 @@ ORDER = (
     ("cli",),
     ("analysis", "serving"),
     ("bench",),
-    ("__init__", "plugin"),
+    ("__init__",),
+    ("plugin",),
     ("runs",),
     ("toolkit", "videos"),
     ("training",),
@@ -111,12 +112,10 @@ def wrong_arrows(root: Path) -> Iterator[str]:
             continue
         for imported in files_imported(path, root):
             other = part_of(imported, root)
-            low = other in ("errors", "names", "progress", "version")
-            allowed = rank.get(other, -1) > rank[part] or other == part or low
+            allowed = rank.get(other, -1) > rank[part] or other in (part, *ORDER[-1])
             if part in ONLY and other != part:
                 allowed = other in ONLY[part]
-            lazily = part == "__init__" and other == "plugin"
-            if not allowed and not lazily:
+            if not allowed:
                 yield f"{path.relative_to(root)} imports {imported.relative_to(root)}"
 
 

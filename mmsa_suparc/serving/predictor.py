@@ -19,7 +19,7 @@ from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
-from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
+from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS, RunFolder
 from mmsa_suparc.toolkit.features import without_blank
 from mmsa_suparc.videos.extraction import shaped
 from mmsa_suparc.videos.fet import ClipFeatures, Extractor
@@ -308,7 +308,7 @@ class SupArcPredictor(ModelHubMixin):
                 )
             )  # fmt: skip
         try:
-            content = json.loads((folder / SERVING).read_text(encoding="utf-8"))
+            content = RunFolder(folder).read_serving()
             values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             weights = load_file(folder / WEIGHTS)
         except (OSError, ValueError) as error:
