@@ -63,10 +63,13 @@ class SupArcConfig(Settings):
     margin_scale: Literal["score_difference", "constant"] = "score_difference"
     sampling: Literal["threshold", "class"] = "threshold"
     temperature: Annotated[Float, Field(gt=0)] = 0.1
-    weight_suparc: Rate = Field(0.1, description="α in MAE + α·SupArc + β·triplet")
+    weight_suparc: Rate = Field(0.1, description="α in MAE + α·SupArc + β·triplet + γ·masked")
     # Triplet loss
     weight_triplet: Rate = Field(0.1, description="β")
     triplet_margin: Rate = Field(0.1, description="in units of cosine")
+    weight_masked: Rate = Field(
+        0.0, description="γ, of the MAE of scores with one or two modalities masked"
+    )
     mask_rate: Share = Field(0.0, description="augmentation: modalities masked for the MAE")
     # Training
     batch_size: Count = 16

@@ -9,7 +9,7 @@ MODALITIES: tuple[str, str, str] = ("text", "audio", "vision")
 SPLITS: tuple[str, str, str] = ("train", "valid", "test")
 
 #: The terms of the training objective, in the order in which they are logged.
-LOSS_TERMS: tuple[str, str, str] = ("mae", "suparc", "triplet")
+LOSS_TERMS: tuple[str, ...] = ("mae", "suparc", "triplet", "masked")
 
 
 class Metric(NamedTuple):

@@ -8,6 +8,7 @@ import pandas as pd
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number
+from mmsa_suparc.losses.pairs import TOLERANCE
 
 #: Shares of positive pairs outside of which the contrast has little to say.
 FEW, MANY = 0.02, 0.8
@@ -88,7 +89,7 @@ def positive_shares(results: Results, dataset: str, thresholds: list[float]) -> 
     labels = np.sort(table.loc[table["split"] == "train", "label"].to_numpy())
     pairs = len(labels) * (len(labels) - 1) / 2
     within = {
-        threshold: np.searchsorted(labels, labels + threshold + 1e-9, side="right")
+        threshold: np.searchsorted(labels, labels + threshold + TOLERANCE, side="right")
         - np.arange(1, len(labels) + 1)
         for threshold in thresholds
     }

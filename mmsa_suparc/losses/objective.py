@@ -1,4 +1,4 @@
-"""The training objective: MAE + α · SupArc + β · modality triplet, term by term."""
+"""The training objective, term by term."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from mmsa_suparc.names import NESTED_PAIRS
 
 
 class Objective(nn.Module):
-    """Formula: L = mean |ŷ − y| + α · L_SupArc + β · L_triplet.
+    """Formula: L = mean |ŷ − y| + α · L_SupArc + β · L_triplet + γ · mean over S of |ŷ_S − y|.
+
+    S are the six subsets that lack a modality or two.
 
     Args:
         suparc: the contrastive loss on complete fusion vectors: SupArc, or a rival of it.
         triplet: the modality triplet loss on masked ones.
         weight_suparc: α ≥ 0; with 0 the term is not computed.
         weight_triplet: β ≥ 0; likewise.
+        weight_masked: γ ≥ 0; likewise. Without it the prediction network never sees the fusion
+            vector of a clip that lacks something.
     """
 
     def __init__(
@@ -25,17 +29,19 @@ class Objective(nn.Module):
         *,
         weight_suparc: float = 0.1,
         weight_triplet: float = 0.1,
+        weight_masked: float = 0.0,
     ) -> None:
         super().__init__()
         self.suparc = suparc
         self.triplet = triplet
         self.weight_suparc = weight_suparc
         self.weight_triplet = weight_triplet
+        self.weight_masked = weight_masked
 
     @property
     def needs_masked(self) -> bool:
         """Whether the masked fusion vectors have to be computed at all."""
-        return self.weight_triplet > 0
+        return self.weight_triplet > 0 or self.weight_masked > 0
 
     def forward(
         self,
@@ -43,6 +49,7 @@ class Objective(nn.Module):
         fusion: Tensor,
         scores: Tensor,
         masked: tuple[Tensor, Tensor] | None = None,
+        masked_prediction: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its unweighted terms.
 
@@ -51,7 +58,9 @@ class Objective(nn.Module):
             fusion: (B, D) complete fusion vectors.
             scores: (B,), score units.
             masked: fusion vectors under ``names.ONE_MASKED`` (3, B, D) and under
-                ``names.TWO_MASKED`` (3, B, D); needed where ``needs_masked``.
+                ``names.TWO_MASKED`` (3, B, D); needed where ``weight_triplet`` > 0.
+            masked_prediction: (6, B) or (6, B, 1), the scores of both; needed where
+                ``weight_masked`` > 0.
 
         Returns:
             The scalar to differentiate, and the terms by their names in ``names.LOSS_TERMS``.
@@ -68,4 +77,10 @@ class Objective(nn.Module):
             larger, smaller = (list(side) for side in zip(*NESTED_PAIRS, strict=True))
             terms["triplet"] = self.triplet(fusion, one_masked[larger], two_masked[smaller])
             total = total + self.weight_triplet * terms["triplet"]
+        if self.weight_masked > 0:
+            if masked_prediction is None:
+                raise ValueError("weight_masked > 0 needs the scores of the masked fusion vectors")
+            errors = masked_prediction.float().reshape(-1, len(scores)) - scores.float()
+            terms["masked"] = errors.abs().mean()
+            total = total + self.weight_masked * terms["masked"]
         return total, terms

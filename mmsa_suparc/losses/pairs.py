@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 Sampling = Literal["threshold", "class"]
+#: Score units by which two score differences may differ and count as the same: scores are float32
+#: (0.6 − 0.4 is a little more than 0.2), and labels are given to two or three decimals.
+TOLERANCE = 1e-4
 #: All clips of a batch.
 EVERY = slice(None)
 
@@ -58,7 +61,7 @@ def positive_pairs(
 
     Args:
         scores: (B,), score units.
-        sampling: ``threshold``: Δ_ij ≤ threshold. ``class``: same sign of the score
+        sampling: ``threshold``: Δ_ij ≤ threshold + TOLERANCE. ``class``: same sign of the score
             (negative, zero, positive), the usual supervised contrastive choice.
         threshold: in score units, ≥ 0; unused for ``class``.
         rows: the anchors.
@@ -67,7 +70,7 @@ def positive_pairs(
         (R, B), bool.
     """
     if sampling == "threshold":
-        return score_differences(scores, rows) <= threshold
+        return score_differences(scores, rows) <= threshold + TOLERANCE
     if sampling == "class":
         sign = scores.sign()
         return sign[rows, None] == sign[None, :]

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from mmsa_suparc.losses.pairs import same_clip, score_differences, unit_vectors
+from mmsa_suparc.losses.pairs import TOLERANCE, same_clip, score_differences, unit_vectors
 
 Similarity = Literal["distance", "cosine"]
 
@@ -57,7 +57,8 @@ def rank_n_contrast_loss(
             logits = -_distances(features) / temperature
     differences = score_differences(scores.reshape(-1))
     # (B, B, B): for anchor i and positive j, the k that are at least as far in score.
-    farther = (differences[:, None, :] >= differences[:, :, None]) & ~itself[:, None, :]
+    as_far = differences[:, None, :] >= differences[:, :, None] - TOLERANCE
+    farther = as_far & ~itself[:, None, :]
     normaliser = torch.where(farther, logits[:, None, :], -math.inf).logsumexp(dim=2)
     return (normaliser - logits)[~itself].mean()
 

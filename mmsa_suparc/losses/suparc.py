@@ -39,7 +39,7 @@ def suparc_loss(
     Formula::
 
         z_i  = f_i / |f_i|,  θ_ij = angle(z_i, z_j),  Δ_ij = |y_i − y_j|
-        P(i) = {j ≠ i : Δ_ij ≤ threshold},  N(i) = the other j ≠ i
+        P(i) = {j ≠ i : Δ_ij ≤ threshold + 1e-4},  N(i) = the other j ≠ i
         φ_ij = margin · Δ_ij          (margin_scale="score_difference")
              = margin                 (margin_scale="constant")
         θ'_ij = max(θ_ij − φ_ij, 0)   (margin_sign="subtract")

@@ -61,6 +61,11 @@ class TextEncoder(nn.Module):
         return states[:, 0]
 
 
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Within this block nothing is computed in mixed precision, on the tensor's device."""
+    return torch.autocast(device_type=tensor.device.type, enabled=False)
+
+
 def takes_segments(transformer: Any) -> bool:
     """Whether a Hugging Face encoder tells sentences apart (``token_type_ids``)."""
     return "token_type_ids" in inspect.signature(transformer.forward).parameters
@@ -111,8 +116,8 @@ class SequenceEncoder(nn.Module):
         mirror = last[:, None] - torch.arange(frames.shape[1], device=frames.device)  # (B, T)
         mirror = mirror.clamp(min=0)
         states = frames.float()
-        # Small, and many CPUs have no bf16 kernel for it: kept out of mixed precision.
-        with torch.autocast(device_type=frames.device.type, enabled=False):
+        # Small, and many CPUs have no bf16 kernel for it.
+        with full_precision(frames):
             for ahead, back in zip(self.ahead, self.back, strict=True):
                 onward, _ = ahead(states)  # (B, T, H)
                 reverse, _ = back(_take(states, mirror))  # (B, T, H), in reverse order

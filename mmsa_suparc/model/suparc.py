@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder
+from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder, full_precision
 from mmsa_suparc.names import MODALITIES
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class SupArc(nn.Module):
 
     Masking happens after the encoders, so any subset S costs one more call of the small
     fusion MLP and none of the transformer.
+
+    Mixed precision (``torch.autocast`` around a call) is for the transformer alone; all that comes
+    after it is small, and computed in the precision of its weights.
 
     Args:
         text_encoder: gives (B, W).
@@ -142,8 +145,10 @@ class SupArc(nn.Module):
         lengths = (text[:, 1].sum(dim=1), audio_lengths, vision_lengths)
         present = torch.stack([length.to(text.device) > 0 for length in lengths], dim=1)
         present = present & self.used
+        if encoded_text is None:
+            encoded_text = self.text_encoder(text)
         return Encodings(
-            text=self.text_encoder(text) if encoded_text is None else encoded_text,
+            text=encoded_text.to(self.mask_vectors[0].dtype),
             audio=self.audio_encoder(audio, audio_lengths),
             vision=self.vision_encoder(vision, vision_lengths),
             present=present,
@@ -168,11 +173,13 @@ class SupArc(nn.Module):
         for index, encoded in enumerate(encodings[:3]):
             vector = self.mask_vectors[index].to(encoded.dtype)
             parts.append(torch.where(kept[..., index, None], encoded, vector))
-        return self.fusion(torch.cat(parts, dim=-1))
+        with full_precision(encodings.text):
+            return self.fusion(torch.cat(parts, dim=-1))
 
     def predict(self, fusion: Tensor) -> Tensor:
         """Scores (..., 1) of fusion vectors (..., D)."""
-        return self.prediction(fusion)
+        with full_precision(fusion):
+            return self.prediction(fusion)
 
     def forward(
         self,

@@ -299,6 +299,7 @@ def make_objective(config: SupArcConfig) -> Objective:
         ModalityTripletLoss(margin=config.triplet_margin),
         weight_suparc=config.weight_suparc,
         weight_triplet=config.weight_triplet,
+        weight_masked=config.weight_masked,
     )
 
 

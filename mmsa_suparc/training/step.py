@@ -62,18 +62,24 @@ class TrainingStep(nn.Module):
         fusion = model.fuse(encodings)  # (B/N, D)
         prediction = model.predict(fusion if not self.mask_rate else self._augmented(encodings))
         whole = [processes.gather(part, batch_size) for part in (prediction, fusion, scores)]
-        masked = None
+        masked = masked_prediction = None
         if objective.needs_masked:
             subsets = torch.tensor(ONE_MASKED + TWO_MASKED, device=fusion.device)[:, None]
-            fused = model.fuse(encodings, subsets).transpose(0, 1)  # (B/N, 6, D)
-            fused = processes.gather(fused, batch_size).transpose(0, 1)  # (6, B, D)
-            one_masked, two_masked = fused.split(len(ONE_MASKED))
+            fused = model.fuse(encodings, subsets)  # (6, B/N, D)
+            one_masked, two_masked = self._gathered(fused, batch_size).split(len(ONE_MASKED))
             masked = (one_masked, two_masked)
-        total, terms = objective(*whole, masked)
+            if objective.weight_masked > 0:
+                masked_prediction = self._gathered(model.predict(fused), batch_size)  # (6, B, 1)
+        total, terms = objective(*whole, masked, masked_prediction)
         if processes.count() > 1:
             # A part that only fills up the batch has a gradient too: zero.
             total = total + 0.0 * prediction.sum()
         return total, terms
+
+    @staticmethod
+    def _gathered(part: Tensor, batch_size: int) -> Tensor:
+        """(6, B/N, W) of this process -> (6, B, W) of the whole batch."""
+        return processes.gather(part.transpose(0, 1), batch_size).transpose(0, 1)
 
     def _augmented(self, encodings: Encodings) -> Tensor:
         """Fusion vectors with modalities masked at random; who would keep none keeps all."""

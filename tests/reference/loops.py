@@ -25,7 +25,7 @@ def suparc_loops(
     def is_positive(i: int, j: int) -> bool:
         if sampling == "class":
             return bool(torch.sign(scores[i]) == torch.sign(scores[j]))
-        return bool((scores[i] - scores[j]).abs() <= threshold)
+        return bool((scores[i] - scores[j]).abs() <= threshold + 1e-4)
 
     def logit(i: int, j: int) -> Tensor:
         cosine = features[i] @ features[j] / (features[i].norm() * features[j].norm())
@@ -84,7 +84,7 @@ def rank_n_contrast_loops(
             others = [
                 likeness(i, k)
                 for k in range(count)
-                if k != i and abs(scores[i] - scores[k]) >= abs(scores[i] - scores[j])
+                if k != i and abs(scores[i] - scores[k]) >= abs(scores[i] - scores[j]) - 1e-4
             ]
             total = total - torch.log(likeness(i, j) / sum(others))
     return total / (count * (count - 1))
