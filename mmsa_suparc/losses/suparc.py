@@ -167,6 +167,11 @@ class _InBlocks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                f"suparc_loss of more than {BLOCK} clips has no second derivative; expected "
+                "create_graph=False, or a smaller batch"
+            )
         return gradient * ctx.gradient, None, None
 
 

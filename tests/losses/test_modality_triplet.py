@@ -94,6 +94,20 @@ def test_objective_is_the_weighted_sum_of_its_terms() -> None:
     torch.testing.assert_close(total, terms["mae"] + 0.3 * terms["suparc"] + 0.7 * terms["triplet"])
 
 
+def test_objective_counts_the_error_of_masked_vectors() -> None:
+    scores, masked = torch.tensor([1.0, -2.0]), torch.arange(12.0).reshape(6, 2, 1)
+    objective = Objective(
+        SupArcLoss(), ModalityTripletLoss(), weight_suparc=0, weight_triplet=0, weight_masked=0.5
+    )
+    assert objective.needs_masked
+    total, terms = objective(scores, torch.ones(2, 3), scores, masked_prediction=masked)
+    # |0, 2, … 10 − 1| and |1, 3, … 11 + 2|: a mean of 26 / 6 and of 48 / 6.
+    torch.testing.assert_close(terms["masked"], torch.tensor((26 / 6 + 48 / 6) / 2))
+    torch.testing.assert_close(total, 0.5 * terms["masked"])
+    with pytest.raises(ValueError, match="needs the scores of the masked"):
+        objective(scores, torch.ones(2, 3), scores)
+
+
 def test_objective_skips_terms_of_weight_zero() -> None:
     objective = Objective(SupArcLoss(), ModalityTripletLoss(), weight_suparc=0, weight_triplet=0)
     assert not objective.needs_masked

@@ -238,3 +238,16 @@ def test_a_large_batch_without_a_positive_pair(monkeypatch: pytest.MonkeyPatch) 
     value.backward()
     assert value.item() == 0.0
     assert features.grad.abs().sum() == 0.0
+
+
+def test_a_second_derivative_in_blocks_is_refused_rather_than_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features, scores = make_batch(4, size=21)
+    leaf = features.requires_grad_()
+    (first,) = torch.autograd.grad(SupArcLoss()(leaf, scores), leaf, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), leaf)
+    assert second.abs().sum() > 0
+    monkeypatch.setattr(suparc, "BLOCK", 12)
+    with pytest.raises(RuntimeError, match="no second derivative; expected create_graph=False"):
+        torch.autograd.grad(SupArcLoss()(leaf, scores), leaf, create_graph=True)
