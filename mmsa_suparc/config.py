@@ -5,16 +5,15 @@ Precedence, lowest first: defaults < shared < data set < ``-c`` file < ``--set``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from mmsa_suparc.errors import ConfigError, UserError, nearest
+from mmsa_suparc.plain_files import parse_yaml, read_mapping
 
 
 def _not_a_bool(value: Any) -> Any:
@@ -187,26 +186,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: absent, unreadable, or no mapping: one line naming file and place.
     """
-    path = Path(path).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"configuration file {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"configuration file {path}: not UTF-8 text") from None
-    try:
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{place}: {getattr(error, 'problem', error)}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
-    return content
+    return read_mapping(Path(path).expanduser())
 
 
 #: Keys by which a run folder's config.yaml says what it is of.
@@ -277,8 +257,8 @@ def assignments(pairs: Iterable[str], source: str = "--set") -> Layer:
         if not separator or not key.strip():
             raise ConfigError(f"{source} {pair}: expected key=value")
         try:
-            value = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
+            value = parse_yaml(text, source) if text else ""
+        except UserError:
             value = text
         *parents, last = key.strip().split(".")
         level = values

@@ -36,6 +36,7 @@ ORDER = (
     ("losses",),
     ("metrics",),
     ("config",),
+    ("plain_files",),
     ("errors", "names", "progress", "version"),
 )
 #: Parts that may import less than what comes after them.

@@ -123,7 +123,7 @@ def test_errors_in_a_file_name_it(tmp_path: Path, file: dict, message: str) -> N
         ("a: [1, 2", "line"),
         ("- 1\n- 2\n", "found list"),
         ("just words", "found str"),
-        ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("!!python/object/apply:os.getcwd []", "line 1: a tag"),
     ],
 )
 def test_unreadable_files(tmp_path: Path, text: str, message: str) -> None:

@@ -7,6 +7,7 @@ limits and end, a hundredth of a second after it was asked for instead of second
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -19,12 +20,20 @@ import time
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(
     ["mmsa_suparc.plugin", "mmsa_suparc.cli.run", "mmsa_suparc.cli.bench", "matplotlib.figure",
      "accelerate", "MMSA.run", "tests.helpers.command"]
 )  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """What a command took beyond the imports: processor seconds, and MiB at its peak."""
+
+    seconds: float
+    mebibytes: float
 
 
 class Command:
@@ -36,6 +45,7 @@ class Command:
         largest_file: bytes that a file of its may have, a real limit; what it prints then goes
             through pipes, which have none.
         path: folders in which packages are looked for first.
+        folder: where it runs; where this process is by default.
     """
 
     def __init__(
@@ -44,9 +54,11 @@ class Command:
         terminal: str = "",
         largest_file: int | None = None,
         path: tuple[str, ...] = (),
+        folder: Path | None = None,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="command-"))
         self._outputs = tuple(terminal or str(self._folder / name) for name in ("out", "err"))
+        self.cost = Cost(float("nan"), float("nan"))  # known once it has ended by itself
         self._kept: list[str] = ["", ""]  # what was piped; all of it, at the end
         self._readers: list[threading.Thread] = []
         if largest_file is not None:
@@ -56,8 +68,8 @@ class Command:
                 self._readers[-1].start()
         self._process: BaseProcess = _context.Process(
             target=_run,
-            args=([str(word) for word in arguments], self._outputs, dict(os.environ), os.getcwd(),
-                  largest_file, path),
+            args=([str(word) for word in arguments], self._outputs, dict(os.environ),
+                  str(folder or os.getcwd()), largest_file, path, str(self._folder / "cost")),
         )  # fmt: skip
         self._process.start()
         assert self._process.pid is not None
@@ -73,6 +85,8 @@ class Command:
         for reader in self._readers:
             reader.join()
         self._kept = [self.out, self.err]
+        with contextlib.suppress(FileNotFoundError):
+            self.cost = Cost(*json.loads((self._folder / "cost").read_text()))
         shutil.rmtree(self._folder)
 
     @property
@@ -134,8 +148,10 @@ def _run(
     folder: str,
     largest_file: int | None,
     path: tuple[str, ...],
+    cost: str,
 ) -> None:
     """In the new process: what a shell would have set up, then the command."""
+    at_first = time.process_time(), _mebibytes_in_use()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.clear()
@@ -160,4 +176,14 @@ def _run(
         status = int(end.code or 0)
     sys.stdout.flush()
     sys.stderr.flush()
+    # Before this process began, its peak was what the server holds.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    now = time.process_time(), peak
+    Path(cost).write_text(json.dumps([b - a for a, b in zip(at_first, now, strict=True)]))
     os._exit(status)
+
+
+def _mebibytes_in_use() -> float:
+    """Of this process, as Linux tells it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
