@@ -296,3 +296,11 @@ def plugin_configs() -> Path:
     package = Path(__file__).parent
     installed = package / "plugin_configs"
     return installed if installed.is_dir() else package.parent / "plugin_configs"
+
+
+def first_of(error: ValidationError) -> str:
+    """The first thing that a schema has against some values: where, and what."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return ": ".join(filter(None, (where, message)))

@@ -53,6 +53,22 @@ def read_text(path: Path, *, largest: int = LARGEST) -> str:
         raise UserError(f"{path}: not UTF-8 text") from None
 
 
+def refuse_irregular(path: Path, *, largest: int) -> None:
+    """Before a file is opened by others: it is a regular one, and not too large.
+
+    Raises:
+        UserError: names it.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: is no regular file; expected one, not a folder, pipe or device")
+    if found.st_size > largest:
+        raise UserError(f"{path}: {found.st_size:,} bytes; expected at most {largest:,}")
+
+
 def read_values(path: Path, *, largest: int = LARGEST) -> Any:
     """What a small YAML file holds, or a JSON file, by its suffix.
 

@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", default=None, metavar="FILE", help="also write a CSV")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:N")
+    parser.add_argument(
+        "--precision", default=None, choices=("auto", "fp32", "bf16", "fp16"),
+        help="in which the text encoder computes; default as in the run's own predictions",
+    )  # fmt: skip
     add_extraction(parser, recipe=False)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
@@ -60,7 +64,7 @@ def handle(options: argparse.Namespace) -> int:
 
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
-        device=str(find_device(options.device)),
+        device=str(find_device(options.device)), precision=options.precision,
     )  # fmt: skip
     try:
         if options.features:
@@ -77,6 +81,7 @@ def handle(options: argparse.Namespace) -> int:
 
 def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[str]]:
     from mmsa_suparc.data import feature_cache, reader, schema, text
+    from mmsa_suparc.toolkit.features import aligned_lengths
 
     path = Path(name).expanduser()
     content = schema.normalised(reader.read(path))
@@ -88,15 +93,19 @@ def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[
     content = text.with_tokens(feature_cache.in_memory(content), str(predictor.serving.encoder))
     names, found = [], []
     for split, fields in content.items():
-        wanted = {
+        wanted: dict[str, Any] = {
             key: fields[key]
             for key in ("text_bert", "raw_text", "audio", "vision", "audio_lengths",
                         "vision_lengths")
             if key in fields
         }  # fmt: skip
         if aligned:
-            tokens = fields["text_bert"][:, 1].sum(axis=1)
-            wanted |= {"audio_lengths": tokens, "vision_lengths": tokens}
+            wanted |= {
+                f"{name}_lengths": aligned_lengths(
+                    fields["text_bert"], fields["raw_text"], fields[name]
+                )
+                for name in ("audio", "vision")
+            }
         found += predictor.predict_features(wanted)
         names += [f"{split}/{clip}" for clip in fields["id"]]
     return names, found, []
@@ -184,7 +193,8 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
 
     from mmsa_suparc.cli.console import console
 
-    table = Table()
+    made_in = ", ".join(sorted({row["precision"] for row in rows}))
+    table = Table(caption=f"text encoder in {made_in}", caption_justify="left")
     for column in ("clip", "score", "label", "without text", "without audio", "without vision"):
         table.add_column(column, overflow="fold", justify="left" if column == "clip" else "right")
     for row in rows:
@@ -192,6 +202,9 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
         score, *without = ["–" if value is None else f"{value:+.3f}" for value in numbers]
         table.add_row(escape(row["clip"]), score, row["label"], *without)
     console().print(table)
-    for row in rows:
-        if row["warnings"]:
-            print(f"{row['clip']}: {row['warnings']}")
+    of_all = set.intersection(*(set(one.warnings) for one in found)) if len(found) > 1 else set()
+    for warning in sorted(of_all):
+        print(f"all clips: {warning}")
+    for name, one in zip(names, found, strict=True):
+        if warnings := [warning for warning in one.warnings if warning not in of_all]:
+            print(f"{name}: {'; '.join(warnings)}")

@@ -27,7 +27,7 @@ class Inputs:
     """A split's inputs.
 
     Shapes: text (N, 3, L) tokens, mask, segments, or (N, L, W) features; audio (N, T_a, D_a);
-    vision (N, T_v, D_v); lengths (N,), or None where the data are aligned.
+    vision (N, T_v, D_v); lengths (N,), or None where the model is not told any.
     """
 
     text: np.ndarray

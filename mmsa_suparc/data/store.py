@@ -14,8 +14,11 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import DiskError, InUseError, UserError
+from mmsa_suparc.plain_files import read_text
 
 Record = dict[str, Any]
+#: Bytes of a file of records: some thousand of them.
+LARGEST = 4 << 20
 logger = logging.getLogger("mmsa_suparc")
 
 
@@ -120,9 +123,9 @@ def read(path: Path) -> list[Record]:
     Raises:
         UserError: names the line that is no record.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
-    *lines, rest = path.read_bytes().split(b"\n")
+    *lines, rest = read_text(path, largest=LARGEST).split("\n")
     if rest:
         logger.warning("%s: its last line is torn and left out", path)
     records = []
@@ -131,7 +134,7 @@ def read(path: Path) -> list[Record]:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(
                 f"{path}, line {number}: no record; remove the line, or restore the file"
             ) from None

@@ -142,17 +142,19 @@ class SupArc(nn.Module):
             audio_lengths = torch.full((batch,), audio.shape[1])
         if vision_lengths is None:
             vision_lengths = torch.full((batch,), vision.shape[1])
-        lengths = (text[:, 1].sum(dim=1), audio_lengths, vision_lengths)
-        present = torch.stack([length.to(text.device) > 0 for length in lengths], dim=1)
-        present = present & self.used
         if encoded_text is None:
             encoded_text = self.text_encoder(text)
         return Encodings(
             text=encoded_text.to(self.mask_vectors[0].dtype),
             audio=self.audio_encoder(audio, audio_lengths),
             vision=self.vision_encoder(vision, vision_lengths),
-            present=present,
+            present=self.presence(text, audio_lengths, vision_lengths),
         )
+
+    def presence(self, text: Tensor, audio_lengths: Tensor, vision_lengths: Tensor) -> Tensor:
+        """Which modalities the model has of each clip, (B, 3) bool; see :meth:`encode`."""
+        counts = (text[:, 1].sum(dim=1), audio_lengths, vision_lengths)
+        return torch.stack([count.to(text.device) > 0 for count in counts], dim=1) & self.used
 
     def fuse(self, encodings: Encodings, present: Presence = None) -> Tensor:
         """The fusion vector under a subset of modalities.
@@ -226,7 +228,7 @@ def presence_flags(present: Presence, device: torch.device) -> Tensor | None:
             if unknown:
                 raise ValueError(f"unknown modality {unknown[0]!r}; expected {MODALITIES}")
             named = [modality in named for modality in MODALITIES]
-        present = torch.tensor(named, dtype=torch.bool)
+        present = torch.tensor(named, dtype=torch.bool, device=device)
     if present.shape[-1] != len(MODALITIES):
         raise ValueError(f"presence has shape {tuple(present.shape)}; expected (..., 3)")
     return present.to(device=device, dtype=torch.bool)

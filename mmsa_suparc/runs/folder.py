@@ -22,28 +22,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 import yaml
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmsa_suparc.config import first_of
 from mmsa_suparc.data import store
 from mmsa_suparc.data.cache import code_fingerprint
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import DiskError, UserError
+from mmsa_suparc.plain_files import read_mapping, refuse_irregular
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.state import StateFolder
 
 #: Names that a saved predictor's folder shares.
 SERVING, ENCODER, WEIGHTS = "serving.json", "encoder", "model.safetensors"
+#: Bytes of a weights file, and of the names and shapes at its beginning.
+LARGEST_WEIGHTS, LARGEST_HEADER = 16 << 30, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,19 @@ class RunFolder:
         return [pd.read_csv(path) for path in sorted(self.path.glob("seed-*/history.csv"))]
 
     def records(self) -> list[Record]:
-        """One a finished seed, in the order in which they finished."""
-        return store.read(self.path / "records.jsonl")
+        """One a finished seed, in the order in which they finished.
+
+        Raises:
+            UserError: names the line that is no record of a seed.
+        """
+        path = self.path / "records.jsonl"
+        records = store.read(path)
+        for number, record in enumerate(records, start=1):
+            try:
+                SeedRecord.model_validate(record)
+            except ValidationError as error:
+                raise UserError(f"{path}, line {number}: {first_of(error)}") from None
+        return records
 
     def record_of(self, seed: int) -> Record | None:
         """The newest record of a seed."""
@@ -98,8 +117,7 @@ class RunFolder:
 
     def read_serving(self) -> dict[str, Any]:
         """See ``runs/servable.py``."""
-        content: dict[str, Any] = json.loads((self.path / SERVING).read_text(encoding="utf-8"))
-        return content
+        return read_mapping(self.path / SERVING)
 
     def write_serving(self, content: Mapping[str, Any]) -> None:
         """Likewise."""
@@ -143,7 +161,7 @@ class SeedFolder:
             self.checkpoint.unlink(missing_ok=True)
         except OSError as error:
             raise DiskError(f"cannot write {self.path}: {error.strerror}") from None
-        text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+        text = yaml.dump(dict(values), Dumper=_Plain, sort_keys=False, allow_unicode=True)
         write_text(self.path / "config.yaml", text)
         write_text(self.path / "environment.json", _json(environment))
 
@@ -179,15 +197,11 @@ class SeedFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The values in force, with the names of model and data set and the seed."""
-        text = (self.path / "config.yaml").read_text(encoding="utf-8")
-        values: dict[str, Any] = yaml.safe_load(text)
-        return values
+        return read_mapping(self.path / "config.yaml")
 
     def read_environment(self) -> dict[str, Any]:
         """Versions, device, paths and command."""
-        text = (self.path / "environment.json").read_text(encoding="utf-8")
-        content: dict[str, Any] = json.loads(text)
-        return content
+        return read_mapping(self.path / "environment.json")
 
     def read_predictions(self) -> pd.DataFrame:
         """split, id, label, prediction of the validation and the test clips, in their order."""
@@ -195,8 +209,7 @@ class SeedFolder:
 
     def read_checksum(self) -> str:
         """The SHA-256 of the weights that were written."""
-        text = (self.path / "model.json").read_text(encoding="utf-8")
-        return str(json.loads(text)["sha256"])
+        return str(read_mapping(self.path / "model.json").get("sha256"))
 
     def read_weights(self, checksum: str) -> dict[str, Tensor]:
         """The best weights, by the names that the toolkit's ``AMIO`` gives them.
@@ -204,10 +217,71 @@ class SeedFolder:
         Raises:
             UserError: they are not those that were written.
         """
+        refuse_irregular(self.weights, largest=LARGEST_WEIGHTS)
         if sha256(self.weights) != checksum:
             raise UserError(f"{self.weights}: not the weights that were written (checksum differs)")
-        weights: dict[str, Tensor] = load_file(self.weights)
-        return weights
+        return load_finite(self.weights)
+
+
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a weights file's tensors, of which none is read.
+
+    Raises:
+        UserError: no such file, or none of ours.
+    """
+    refuse_irregular(path, largest=LARGEST_WEIGHTS)
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > LARGEST_HEADER:
+        raise UserError(f"{path}: no safetensors file of weights")
+    with _safetensors(path), safe_open(path, framework="pt") as content:
+        names = content.keys()
+        return {name: tuple(content.get_slice(name).get_shape()) for name in names}
+
+
+def load_finite(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file.
+
+    Raises:
+        UserError: one holds numbers that are not finite, which would score every clip alike.
+    """
+    with _safetensors(path):
+        weights: dict[str, Tensor] = load_file(path)
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{path}: {name} holds numbers that are not finite; train again")
+    return weights
+
+
+@contextlib.contextmanager
+def _safetensors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        raise UserError(f"{path}: no safetensors file of weights ({error})") from None
+
+
+class _Metrics(BaseModel):
+    valid: dict[str, float]
+    test: dict[str, float]
+
+
+class SeedRecord(BaseModel):
+    """What a record of a finished seed holds."""
+
+    model: str
+    dataset: str
+    seed: int
+    metrics: _Metrics
+    weights: str
+    identity: dict[str, Any]
+
+
+class _Plain(yaml.SafeDumper):
+    """Values that are used twice are written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from mmsa_suparc.toolkit import patching
 from mmsa_suparc.toolkit.calls import logger
 from mmsa_suparc.training import processes
 from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder
 from mmsa_suparc.training.stop import Stop
 
@@ -172,6 +173,7 @@ def _environment(request: Request) -> dict[str, Any]:
     return {
         **environment.versions(("MMSA", "torch", "transformers", "numpy", "pandas")),
         "device": str(request.device),
+        "precision": _precision(request),
         "processes": processes.count(),
         "threads": torch.get_num_threads(),
         "feature_file": str(request.config.feature_path),
@@ -179,6 +181,13 @@ def _environment(request: Request) -> dict[str, Any]:
         "repairs": [patch.name for patch in patching.in_force()],
         "command": request.command or environment.command(),
     }
+
+
+def _precision(request: Request) -> str:
+    """In which the encoders compute; the toolkit's models know one only."""
+    if request.config.model != "suparc":
+        return "fp32"
+    return Runtime.choose(request.device, request.config.values["precision"]).precision
 
 
 def _log_file(request: Request) -> list[Path]:

@@ -7,22 +7,32 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 
+from mmsa_suparc.config import SupArcConfig, first_of
 from mmsa_suparc.data import reader
-from mmsa_suparc.data.text import TOKENS
+from mmsa_suparc.data.text import TOKENS, tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
-from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.plain_files import read_mapping
+from mmsa_suparc.runs.encoder import Shapes, tokenizer_of, transformer_of
+from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS, RunFolder, load_finite, shapes_of
 from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
+
+#: Values a frame, and tokens a text, at most.
+WIDEST, LONGEST = 65_536, 4_096
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Serving:
         score_range: lowest and highest score.
         recipe: how its features were made of videos; None where they were not.
         normalise: by modality; none where no training clip had it.
+        precision: in which the run computed its own predictions.
         config: the run's values.
         seed: of the training.
         encoder: folder with the text encoder's configuration and tokenizer.
@@ -50,6 +61,7 @@ class Serving:
     score_range: tuple[float, float]
     recipe: Recipe | None
     normalise: dict[str, Normalisation]
+    precision: Literal["fp32", "bf16", "fp16"]
     config: dict[str, Any]
     seed: int
     encoder: Path
@@ -77,8 +89,10 @@ def write(
     record = record_of(content)
     labels = np.asarray(train["regression_labels"], dtype=float)
     low, high = scores or (float(labels.min()), float(labels.max()))
-    AutoConfig.from_pretrained(args["pretrained"]).save_pretrained(folder.encoder)
-    AutoTokenizer.from_pretrained(args["pretrained"]).save_pretrained(folder.encoder)
+    for kind in (AutoConfig, AutoTokenizer):
+        kind.from_pretrained(args["pretrained"], trust_remote_code=False).save_pretrained(
+            folder.encoder
+        )
     serving = {
         "widths": {name: int(train[name].shape[2]) for name in FROM_VIDEO},
         "tokens": int(train["text_bert"].shape[2]) if "text_bert" in train else TOKENS,
@@ -102,66 +116,166 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
     if model != "suparc":
         raise UserError(f"{run_dir}: a run of '{model}'; expected one of suparc")
     if seed is None:
-        seed = min(records, key=lambda one: records[one]["metrics"]["valid"]["MAE"])
+        seed = min(records, key=lambda one: records[one]["metrics"]["valid"].get("MAE", math.inf))
     if seed not in records:
         known = ", ".join(map(str, sorted(records)))
         raise UserError(f"{run_dir}: no finished seed {seed}; it has {known}")
     folder = run.seed(seed)
     try:
         serving, values = run.read_serving(), folder.read_config()
-        named = folder.read_weights(records[seed]["weights"])
-    except (OSError, ValueError) as error:
+        shapes = shapes_of(folder.weights)
+        content = {"precision": folder.read_environment().get("precision", "fp32"), **serving}
+    except UserError as error:
         raise UserError(
             f"{run_dir}: not complete ({error}); a run of an older version? Train again"
         ) from None
-    weights = {name.removeprefix("Model."): tensor for name, tensor in named.items()}
-    return assemble(serving, values, run.encoder, weights, seed=seed)
+    return assemble(
+        content, values, run.encoder, _unprefixed(shapes), seed=seed,
+        weights=lambda: _unprefixed(folder.read_weights(records[seed]["weights"])),
+    )  # fmt: skip
+
+
+def _unprefixed(named: Mapping[str, T]) -> dict[str, T]:
+    """By the network's own names, without those of the toolkit's ``AMIO`` around it."""
+    return {name.removeprefix("Model."): value for name, value in named.items()}
+
+
+def load_saved(folder: Path) -> Serving:
+    """The model that ``SupArcPredictor.save_pretrained`` wrote.
+
+    Raises:
+        UserError: there is none.
+    """
+    serving = RunFolder(folder).read_serving()
+    values = read_mapping(folder / "config.json")
+    shapes = shapes_of(folder / WEIGHTS)
+    return assemble(
+        serving, values, folder / ENCODER, shapes, seed=_content_of(serving).seed,
+        weights=lambda: load_finite(folder / WEIGHTS),
+    )  # fmt: skip
 
 
 def assemble(
     serving: dict[str, Any],
     values: dict[str, Any],
     encoder: Path,
-    weights: dict[str, torch.Tensor],
+    shapes: Shapes,
     *,
     seed: int,
+    weights: Callable[[], dict[str, torch.Tensor]],
 ) -> Serving:
     """Build the network from its parts and give it its weights.
+
+    All parts may come from a stranger: they are held against each other before anything large is
+    built or read.
 
     Args:
         serving: what ``serving.json`` holds.
         values: the run's configuration.
         encoder: folder with the text encoder's configuration and tokenizer.
-        weights: by name, without the toolkit's prefix.
+        shapes: of the weights, by name, without the toolkit's prefix.
         seed: of the training.
-    """
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+        weights: reads them.
 
-    widths = serving["widths"]
-    model = SupArc.from_config(
-        config_of(values),
-        transformer=AutoModel.from_config(AutoConfig.from_pretrained(encoder)),
-        audio_width=widths["audio"],
-        vision_width=widths["vision"],
-    )
-    model.load_state_dict(weights)
-    features = serving["features"]
-    low, high = serving["score_range"]
+    Raises:
+        UserError: they do not fit each other, or a part is not what it should be.
+    """
+    content = _content_of(serving)
+    config = _config_of(values)
+    widths = content.widths.model_dump()
+
+    def network() -> SupArc:
+        return SupArc.from_config(
+            config, transformer=transformer_of(encoder, shapes),
+            audio_width=widths["audio"], vision_width=widths["vision"],
+        )  # fmt: skip
+
+    tokenizer = tokenizer_of(encoder, tokens=content.tokens)
+    with torch.device("meta"):  # shapes, and no numbers
+        _refuse_other_shapes(network(), shapes)
+    model = network()
+    model.load_state_dict(weights())
+    model.eval().requires_grad_(False)
+    _try(model, tokenizer, content)
+    features = content.features
     return Serving(
-        model=model.eval().requires_grad_(False),
-        tokenizer=AutoTokenizer.from_pretrained(encoder),
-        tokens=serving["tokens"],
+        model=model,
+        tokenizer=tokenizer,
+        tokens=content.tokens,
         widths=widths,
-        score_range=(low, high),
-        recipe=of_json(features["recipe"]) if features else None,
+        score_range=content.score_range,
+        recipe=of_json(features.get("recipe", {})) if features else None,
         normalise={
-            name: Normalisation.from_json(features[name]) for name in FROM_VIDEO if name in features
+            name: Normalisation.from_json(features[name], widths[name])
+            for name in FROM_VIDEO
+            if name in features
         },
+        precision=content.precision,
         config=values,
         seed=seed,
         encoder=encoder,
         content=serving,
     )
+
+
+class _Widths(BaseModel):
+    audio: Annotated[int, Field(ge=1, le=WIDEST)]
+    vision: Annotated[int, Field(ge=1, le=WIDEST)]
+
+
+class _Content(BaseModel):
+    """``serving.json``."""
+
+    widths: _Widths
+    tokens: Annotated[int, Field(ge=3, le=LONGEST)]
+    score_range: tuple[FiniteFloat, FiniteFloat]
+    features: dict[str, Any] = {}
+    seed: int = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> _Content:
+        if self.score_range[0] > self.score_range[1]:
+            raise ValueError(f"score_range {self.score_range}; expected the lowest score first")
+        return self
+
+
+def _content_of(serving: dict[str, Any]) -> _Content:
+    try:
+        return _Content.model_validate(serving)
+    except ValidationError as error:
+        raise UserError(f"{SERVING}: {first_of(error)}") from None
+
+
+def _config_of(values: dict[str, Any]) -> SupArcConfig:
+    try:
+        return config_of(values)
+    except ValidationError as error:
+        raise UserError(f"configuration of the run: {first_of(error)}") from None
+
+
+def _refuse_other_shapes(network: SupArc, shapes: Shapes) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if expected.get(name) != shapes.get(name):
+            raise UserError(
+                f"weights: {name} is {shapes.get(name, 'not there')}; by its configuration the "
+                f"network has {expected.get(name, 'none')}: not the weights of this run"
+            )
+
+
+def _try(model: SupArc, tokenizer: Any, content: _Content) -> None:
+    """Score one clip: an encoder may have the right tensors and still not compute."""
+    text = torch.as_tensor(tokenise(tokenizer, ["a"], length=content.tokens))
+    frames = [torch.zeros(1, 1, width) for width in (content.widths.audio, content.widths.vision)]
+    try:
+        with torch.inference_mode():
+            score = model(text, *frames)["M"]
+    except Exception as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"text encoder: it does not compute ({said}); train again") from None
+    if not bool(torch.isfinite(score).all()):
+        raise UserError("weights: they give a score that is not finite; train again")
 
 
 def record_of(content: reader.FeatureFile) -> dict[str, Any]:

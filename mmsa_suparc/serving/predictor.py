@@ -12,15 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.model.suparc import Encodings
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
-from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS, RunFolder
+from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
+from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.toolkit.features import without_blank
+from mmsa_suparc.training.evaluation import predict
+from mmsa_suparc.training.runtime import Precision, Runtime
 from mmsa_suparc.videos.extraction import shaped
 from mmsa_suparc.videos.fet import ClipFeatures, Extractor
 from mmsa_suparc.videos.media import ClipError, Limits
@@ -28,7 +33,10 @@ from mmsa_suparc.videos.recipe import FROM_VIDEO, Recipe
 
 #: Scores closer to the middle of the range than this share of its half are neutral.
 NEUTRAL = 0.05
-BATCH = 64
+#: Said of every score without a modality by a model that has only learnt from complete clips.
+EXTRAPOLATION = (
+    "scores without a modality are extrapolations: trained with weight_masked=0 and mask_rate=0"
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,9 @@ class Prediction:
             nothing else.
         without_audio: likewise.
         without_vision: likewise.
-        warnings: what was missing or cut.
+        warnings: what was missing or cut, and whether the scores without a modality are guesses
+            about something that the model was not trained on.
+        precision: in which the text encoder computed: ``fp32``, ``bf16`` or ``fp16``.
     """
 
     score: float
@@ -52,6 +62,7 @@ class Prediction:
     without_audio: float | None
     without_vision: float | None
     warnings: tuple[str, ...] = ()
+    precision: str = "fp32"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -64,6 +75,14 @@ class SupArcPredictor(ModelHubMixin):
     ``SupArcPredictor.from_run("runs/mine").predict(video="clip.mp4", text="I like it")``.
 
     ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` are huggingface_hub's.
+
+    Args:
+        served: the model and what it wants to be given.
+        fet_python: the Python of MMSA-FET's environment.
+        limits: on what a video may cost.
+        device: ``cpu``, ``cuda`` …
+        precision: of the text encoder, as in a configuration; by default the one in which the
+            run computed its own predictions (fp32 for fp16 on a CPU, which lacks it).
     """
 
     def __init__(
@@ -73,6 +92,7 @@ class SupArcPredictor(ModelHubMixin):
         fet_python: str | None = None,
         limits: Limits | None = None,
         device: str = "cpu",
+        precision: Precision | None = None,
     ) -> None:
         self.serving = served
         # What save_pretrained writes as config.json: nothing of this machine's folders.
@@ -81,9 +101,9 @@ class SupArcPredictor(ModelHubMixin):
             for key, value in served.config.items()
             if key != "featurePath"
         }
-        self.device = torch.device(device)
+        self.runtime = _runtime(torch.device(device), precision, served.precision)
         self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
-        self.model = served.model.to(self.device)
+        self.model = served.model.to(self.runtime.device)
         self._extractor: Extractor | None = None
         if served.recipe is not None:
             self._extractor = Extractor(served.recipe, python=fet_python, limits=limits)
@@ -97,7 +117,7 @@ class SupArcPredictor(ModelHubMixin):
         Args:
             path: the ``--run-dir`` of ``mmsa run``.
             seed: by default the one with the best validation MAE.
-            options: ``fet_python``, ``limits``, ``device`` of the constructor.
+            options: ``fet_python``, ``limits``, ``device``, ``precision`` of the constructor.
 
         Raises:
             UserError: no finished run of SupArc there.
@@ -184,35 +204,41 @@ class SupArcPredictor(ModelHubMixin):
         Raises:
             UserError: a wrong width or shape, or a clip with nothing to score.
         """
-        inputs = self._inputs(features)
+        clips = self._clips(features)
         chosen = list(present)
         kept = torch.tensor([m in chosen for m in MODALITIES])
-        without = ~torch.eye(len(MODALITIES), dtype=torch.bool)
-        subsets = torch.cat([torch.ones(1, 3, dtype=torch.bool), without])[:, None]  # (4, 1, 3)
-        found: list[Prediction] = []
-        for start in range(0, len(inputs["text"]), BATCH):
-            part = {
-                name: value[start : start + BATCH].to(self.device) for name, value in inputs.items()
-            }
-            encodings = self.model.encode(**part)
-            here = encodings.present.cpu() & kept  # (B, 3)
-            if not here.any(dim=1).all():
-                place = start + int((~here.any(dim=1)).nonzero()[0])
-                raise UserError(f"clip {place}: no modality is left; expected one at least")
-            fused = self.model.fuse(encodings, subsets & kept)  # (4, B, D)
-            scores = self.model.predict(fused)[..., 0].float().cpu()  # (4, B)
-            texts = features.get("raw_text")
-            found += [
-                self._prediction(
-                    scores[:, place], here[place],
-                    None if texts is None else str(texts[start + place]),
-                )
-                for place in range(scores.shape[1])
-            ]  # fmt: skip
-        return found
+        has = self.model.presence(clips.text, clips.audio_lengths, clips.vision_lengths)
+        here = has & kept  # (N, 3)
+        if not here.any(dim=1).all():
+            place = int((~here.any(dim=1)).nonzero()[0])
+            raise UserError(f"clip {place}: no modality is left; expected one at least")
+        # Batched as the run batched its own predictions: in bf16 padding shows in the digits.
+        made: dict[str, Tensor] = {}
+        size = config_of(self.serving.config).batch_size
+        whole = predict(
+            self.model, clips, self.runtime, batch_size=size, present=kept, features=made
+        )
+        scores = torch.cat([whole[None], self._without_one(made, here)])  # (4, N)
+        if not torch.isfinite(scores).all():
+            raise UserError("a score that is not finite; expected other weights: train again")
+        texts = features.get("raw_text")
+        return [
+            self._prediction(
+                scores[:, place], here[place], None if texts is None else str(texts[place])
+            )
+            for place in range(len(clips))
+        ]
 
-    def _inputs(self, features: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The arguments of ``SupArc.encode`` for N clips."""
+    def _without_one(self, made: Mapping[str, Tensor], here: Tensor) -> Tensor:
+        """Scores (3, N) without text, audio and vision, from encodings that are there already."""
+        device = self.runtime.device
+        text, audio, vision = (made[f"Feature_{name[0]}"].to(device) for name in MODALITIES)
+        encodings = Encodings(text, audio, vision, here.to(device))
+        without = ~torch.eye(len(MODALITIES), dtype=torch.bool)[:, None]  # (3, 1, 3)
+        return self.model.predict(self.model.fuse(encodings, without))[..., 0].float().cpu()
+
+    def _clips(self, features: Mapping[str, Any]) -> Clips:
+        """N clips as arrays; of their scores nothing is known."""
         sizes = {name: len(features[name]) for name in
                  ("raw_text", "text_bert", *FROM_VIDEO) if name in features}  # fmt: skip
         if not sizes or len(set(sizes.values())) != 1:
@@ -233,7 +259,7 @@ class SupArcPredictor(ModelHubMixin):
                 f"text_bert: shape {tokens.shape}, ids up to {int(tokens.max(initial=0))}; "
                 f"expected (clips, 3, tokens) and ids below {vocabulary}"
             )
-        inputs = {"text": torch.as_tensor(np.array(tokens)).long()}
+        inputs: dict[str, Any] = {}
         for name in FROM_VIDEO:
             width = served.widths[name]
             lacking = name not in features
@@ -249,7 +275,12 @@ class SupArcPredictor(ModelHubMixin):
             lengths = np.asarray(features.get(f"{name}_lengths", full)).reshape(-1)
             inputs[name] = torch.as_tensor(frames.astype(np.float32))
             inputs[f"{name}_lengths"] = torch.as_tensor(lengths.astype(np.int64))
-        return inputs
+        return Clips(
+            text=torch.as_tensor(np.array(tokens)).long(),
+            **inputs,
+            scores=torch.zeros(count),
+            index=torch.arange(count),
+        )
 
     def _prediction(self, scores: Tensor, here: Tensor, text: str | None) -> Prediction:
         """scores (4,): with all, and without text, audio, vision; here (3,): what was there."""
@@ -263,7 +294,14 @@ class SupArcPredictor(ModelHubMixin):
         ]
         if text and self._count_tokens(text) > self.serving.tokens:
             warnings.append(f"text: cut after {self.serving.tokens} tokens")
-        return Prediction(whole, self.label(whole), **without, warnings=tuple(warnings))
+        masks = (self.serving.config.get(name) for name in ("weight_masked", "mask_rate"))
+        partial = int(here.sum()) > 1 or not bool(here[self.model.used.cpu()].all())
+        if partial and not any(masks):
+            warnings.append(EXTRAPOLATION)
+        return Prediction(
+            whole, self.label(whole), **without, warnings=tuple(warnings),
+            precision=self.runtime.precision,
+        )  # fmt: skip
 
     def _count_tokens(self, text: str) -> int:
         with self._tokenising:
@@ -283,7 +321,7 @@ class SupArcPredictor(ModelHubMixin):
         save_file(weights, save_directory / WEIGHTS)
         served.tokenizer.save_pretrained(save_directory / ENCODER)
         served.model.text_encoder.transformer.config.save_pretrained(save_directory / ENCODER)
-        content = {**served.content, "seed": served.seed}
+        content = {**served.content, "seed": served.seed, "precision": served.precision}
         (save_directory / SERVING).write_text(json.dumps(content), encoding="utf-8")
         (save_directory / "README.md").write_text(self.card(), encoding="utf-8")
 
@@ -308,12 +346,9 @@ class SupArcPredictor(ModelHubMixin):
                 )
             )  # fmt: skip
         try:
-            content = RunFolder(folder).read_serving()
-            values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            weights = load_file(folder / WEIGHTS)
-        except (OSError, ValueError) as error:
+            served = servable.load_saved(folder)
+        except UserError as error:
             raise UserError(f"{model_id}: no saved SupArcPredictor ({error})") from None
-        served = servable.assemble(content, values, folder / ENCODER, weights, seed=content["seed"])
         return cls(served, **options)
 
     def card(self) -> str:
@@ -341,6 +376,12 @@ class SupArcPredictor(ModelHubMixin):
                 "A score of a clip is a guess of a statistical model; it judges no person.", "",
             ]
         )  # fmt: skip
+
+
+def _runtime(device: torch.device, asked: Precision | None, trained: Precision) -> Runtime:
+    if asked is None:
+        asked = "fp32" if trained == "fp16" and device.type == "cpu" else trained
+    return Runtime.choose(device, asked)
 
 
 def _public(encoder: str) -> str:

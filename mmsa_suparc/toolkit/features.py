@@ -78,7 +78,8 @@ def fill(dataset: Any, args: Any, mode: str) -> None:
             if args[f"feature_{letter}"]
         }
     words = other.get("T", content)
-    dataset.text = without_blank(words["text_bert"], words.get("raw_text", content["raw_text"]))
+    texts = words.get("raw_text", content["raw_text"])
+    dataset.text = without_blank(words["text_bert"], texts)
     dataset.audio = other.get("A", content)["audio"]
     dataset.vision = other.get("V", content)["vision"]
     args["feature_dims"][1] = dataset.audio.shape[2]
@@ -89,19 +90,36 @@ def fill(dataset: Any, args: Any, mode: str) -> None:
         for letter, suffix in (("M", ""), ("T", "_T"), ("A", "_A"), ("V", "_V"))
         if f"regression_labels{suffix}" in content
     }
-    if not args["need_data_aligned"]:
-        dataset.audio_lengths = other.get("A", content)["audio_lengths"]
-        dataset.vision_lengths = other.get("V", content)["vision_lengths"]
+    for letter, name in (("A", "audio"), ("V", "vision")):
+        if args["need_data_aligned"]:
+            lengths = aligned_lengths(words["text_bert"], texts, getattr(dataset, name))
+        else:
+            lengths = other.get(letter, content)[f"{name}_lengths"]
+        setattr(dataset, f"{name}_lengths", lengths)
+
+
+def aligned_lengths(tokens: Any, texts: Any, frames: Any) -> np.ndarray:
+    """Lengths (N,) of frames (N, L, D) that stand beside tokens (N, 3, L): as many as there are
+    tokens; of a clip without words, up to the last frame that is not all zeros."""
+    lengths = np.array(tokens[:, 1]).sum(axis=-1).astype(np.int64)
+    for row in np.flatnonzero(_is_blank(texts) | (lengths == 0)):
+        filled = np.flatnonzero(np.asarray(frames[row]).any(axis=-1))
+        lengths[row] = filled[-1] + 1 if len(filled) else 0
+    return lengths
 
 
 def without_blank(tokens: Any, texts: Any) -> Any:
     """Tokens (N, 3, L) that mark a clip without words as one whose text is missing."""
-    blank = np.array([not str(text).strip() for text in texts], dtype=bool)
+    blank = _is_blank(texts)
     if not blank.any():
         return tokens
     tokens = np.array(tokens)
     tokens[blank, 1] = 0
     return tokens
+
+
+def _is_blank(texts: Any) -> np.ndarray:
+    return np.array([not str(text).strip() for text in texts], dtype=bool)
 
 
 def take_from_data(args: Any, dataset: Any) -> None:
@@ -130,13 +148,11 @@ def clips_of(loader: Any) -> Clips:
     through its batches (dictionaries with text, audio, vision, lengths and labels).
     """
     dataset: Any = getattr(loader, "dataset", None)
-    if all(hasattr(dataset, name) for name in ("text", "audio", "vision", "labels", "args")):
+    if all(hasattr(dataset, name) for name in ("text", "audio", "vision", "labels")):
         split = {name: getattr(dataset, name) for name in ("text", "audio", "vision")}
         scores = dataset.labels["M"]
-        for name in ("audio", "vision"):
-            aligned = dataset.args["need_data_aligned"]
-            counts = dataset.text[:, 1].sum(axis=-1) if aligned else None
-            split[f"{name}_lengths"] = getattr(dataset, f"{name}_lengths", counts)
+        for name in ("audio_lengths", "vision_lengths"):
+            split[name] = getattr(dataset, name, None)
     else:
         batches = list(loader)
         split = {

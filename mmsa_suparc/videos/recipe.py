@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mmsa_suparc.config import find_shipped, read_file
+from mmsa_suparc.config import find_shipped, first_of, read_file
 from mmsa_suparc.errors import ConfigError, UserError
 
 Count = Annotated[int, Field(ge=1)]
@@ -104,13 +104,7 @@ def of_json(content: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"recipe of the features: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return ": ".join(filter(None, (where, first["msg"].removeprefix("Value error, "))))
+        raise UserError(f"recipe of the features: {first_of(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -134,8 +128,26 @@ class Normalisation:
         return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
 
     @classmethod
-    def from_json(cls, content: dict[str, list[float]]) -> Normalisation:
-        return cls(np.asarray(content["mean"]), np.asarray(content["deviation"]))
+    def from_json(cls, content: Any, width: int) -> Normalisation:
+        """What came with a model or a feature file, of frames with so many values.
+
+        Raises:
+            UserError: something else came.
+        """
+        try:
+            mean, deviation = (np.asarray(content[k], np.float64) for k in ("mean", "deviation"))
+        except (TypeError, KeyError, ValueError):
+            mean = deviation = np.empty(0)
+        if not (
+            mean.shape == deviation.shape == (width,)
+            and np.isfinite(mean).all()
+            and np.isfinite(deviation).all()
+            and (deviation > 0).all()
+        ):
+            raise UserError(
+                f"normalisation of the features: expected {width} means and as many deviations > 0"
+            )
+        return cls(mean, deviation)
 
 
 def load(name: str) -> Recipe:
@@ -150,7 +162,7 @@ def load(name: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first(error)}") from None
+        raise ConfigError(f"{path}: {first_of(error)}") from None
 
 
 def averaged(frames: np.ndarray, count: int) -> np.ndarray:

@@ -75,8 +75,13 @@ def test_predictions_and_metrics_agree(run_folder: Path) -> None:
 def test_history_has_every_loss_term_and_the_times(run_folder: Path) -> None:
     history = pd.read_csv(run_folder / "seed-1" / "history.csv")
     assert history["epoch"].tolist() == [1, 2]
-    terms = history["loss_mae"] + 0.1 * history["loss_suparc"] + 0.1 * history["loss_triplet"]
-    np.testing.assert_allclose(history["loss"], terms, rtol=1e-5)
+    weights = yaml.safe_load((run_folder / "seed-1" / "config.yaml").read_text())
+    total = history["loss_mae"] + sum(
+        weights[f"weight_{term}"] * history[f"loss_{term}"]
+        for term in ("suparc", "triplet", "masked")
+        if weights[f"weight_{term}"]
+    )
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
     assert {"valid_MAE", "valid_Corr", "valid_Loss"} <= set(history.columns)
     assert (history[["train_seconds", "valid_seconds"]] > 0).all(axis=None)
 

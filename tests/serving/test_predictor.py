@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import mmsa_suparc
 from mmsa_suparc.data import reader, schema
@@ -63,6 +64,60 @@ def test_the_scores_are_those_of_the_run(
     np.testing.assert_allclose(scores(one_by_one), scores(found), atol=1e-5)
 
 
+def train(folder: Path, *values: str) -> Path:
+    """A run of one epoch on the demo data, with these values."""
+    from mmsa_suparc.cli import main
+
+    sets = [word for value in values for word in ("--set", value)]
+    where = ["--run-dir", str(folder / "run"), "--res-save-dir", str(folder / "table")]
+    assert main(["-d", "demo", "-s", "1", "--epochs", "1", *sets, *where, "-v", "0"]) == 0
+    mmsa_suparc.unregister()
+    return folder / "run"
+
+
+def test_mixed_precision_is_the_text_encoders_alone(
+    mmsa: Callable, demo: Demo, tmp_path: Path
+) -> None:
+    folder = train(tmp_path, "precision=bf16")
+    environment = json.loads((folder / "seed-1" / "environment.json").read_text())
+    assert environment["precision"] == "bf16"
+    stored = pd.read_csv(folder / "seed-1" / "predictions.csv")
+    expected = stored["prediction"].to_numpy(np.float32)
+    rounded = torch.tensor(expected).bfloat16().float().numpy()
+    assert len(set(expected)) == len(expected)
+    assert (rounded != expected).mean() > 0.95
+
+    status, _, _ = mmsa("predict", "--run", folder, "--features", demo.features, "--out", "o.csv")
+    assert status == 0
+    served = pd.read_csv("o.csv").set_index("clip")
+    assert set(served["precision"]) == {"bf16"}
+    clips = stored["split"] + "/" + stored["id"]
+    np.testing.assert_allclose(served.loc[clips, "score"], expected, atol=1e-5)
+    status, out, _ = mmsa(
+        "predict", "--run", folder, "--features", demo.features, "--out", "o.csv",
+        "--precision", "fp32",
+    )  # fmt: skip
+    assert "text encoder in fp32" in out
+    other = pd.read_csv("o.csv").set_index("clip").loc[clips, "score"]
+    assert 1e-5 < (other - expected).abs().max() < 0.1
+
+
+def test_scores_that_no_loss_has_trained_are_called_extrapolations(
+    mmsa: Callable, demo: Demo, tmp_path: Path
+) -> None:
+    from mmsa_suparc.serving.predictor import EXTRAPOLATION
+
+    untrained = train(tmp_path, "weight_masked=0")
+    predictor = SupArcPredictor.from_run(untrained)
+    assert EXTRAPOLATION in predictor.predict(text="a fine film").warnings
+    status, out, _ = mmsa("predict", "--run", untrained, "--features", demo.features)
+    assert status == 0
+    assert out.count("extrapolations") == 1
+    for number, value in enumerate(("weight_masked=0.1", "mask_rate=0.3")):
+        trained = SupArcPredictor.from_run(train(tmp_path / str(number), value))
+        assert EXTRAPOLATION not in trained.predict(text="a fine film").warnings
+
+
 def test_left_out_is_as_if_it_were_missing(
     predictor: SupArcPredictor, clips: dict[str, Any]
 ) -> None:
@@ -82,7 +137,7 @@ def test_left_out_is_as_if_it_were_missing(
 def test_text_alone_and_nothing_at_all(predictor: SupArcPredictor) -> None:
     alone = predictor.predict(text="a fine film")
     assert alone.without_text is None
-    assert alone.warnings == ("audio is missing", "vision is missing")
+    assert alone.warnings[:2] == ("audio is missing", "vision is missing")
     with pytest.raises(UserError, match="no modality is left"):
         predictor.predict(text=" ")
     with pytest.raises(UserError, match="nobody said how they are made"):
