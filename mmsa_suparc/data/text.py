@@ -45,7 +45,7 @@ def find_encoder(name: str) -> str:
     from transformers import AutoConfig
 
     try:
-        AutoConfig.from_pretrained(name, local_files_only=True)
+        AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
         if not _hub_answers():
             _stay_offline()
         return name
@@ -54,7 +54,7 @@ def find_encoder(name: str) -> str:
     try:
         if not _hub_answers():
             raise OSError("no network")
-        AutoConfig.from_pretrained(name)
+        AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError):
         raise UserError(
             f"text encoder {name}: not in the local cache, and the model hub cannot give it "
@@ -89,14 +89,25 @@ def _stay_offline() -> None:
 
 
 @contextlib.contextmanager
-def hub_offline() -> Iterator[None]:
-    """In this block nothing is fetched from the model hub, whatever a folder names."""
+def loading(name: str | Path) -> Iterator[dict[str, Any]]:
+    """How transformers loads a text encoder: code that comes with it is never run, and a folder
+    fetches nothing from elsewhere. The options for ``from_pretrained``.
+
+    Raises:
+        UserError: it cannot be loaded; in one line, since transformers may raise anything.
+    """
     from huggingface_hub import constants
 
+    is_folder = Path(name).expanduser().is_dir()
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
+    constants.HF_HUB_OFFLINE = before or is_folder
     try:
-        yield
+        yield {"trust_remote_code": False, "local_files_only": is_folder}
+    except UserError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"text encoder {name}: it cannot be loaded ({said})") from None
     finally:
         constants.HF_HUB_OFFLINE = before
 
@@ -105,7 +116,8 @@ def encoder_config(name: str) -> Any:
     """The encoder's own configuration (``hidden_size``, ``vocab_size`` …)."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(name)
+    with loading(name) as options:
+        return AutoConfig.from_pretrained(name, **options)
 
 
 def with_tokens(content: FeatureFile, encoder: str) -> FeatureFile:
@@ -119,7 +131,8 @@ def with_tokens(content: FeatureFile, encoder: str) -> FeatureFile:
     from transformers import AutoTokenizer
 
     vocabulary = int(encoder_config(encoder).vocab_size)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    with loading(encoder) as options:
+        tokenizer = AutoTokenizer.from_pretrained(encoder, **options)
     result = {}
     for split in SPLITS:
         fields = content[split]

@@ -11,7 +11,7 @@ import torch
 from mmsa_suparc.data.cache import cache_folder, file_identity, key_of
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.data.reader import FeatureFile
-from mmsa_suparc.data.text import encoder_config, find_encoder, with_tokens
+from mmsa_suparc.data.text import encoder_config, find_encoder, loading, with_tokens
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model.encoders import takes_segments
 from mmsa_suparc.names import SPLITS
@@ -55,7 +55,8 @@ def with_states(
 def _load_encoder(name: str) -> Any:
     from transformers import AutoModel
 
-    return AutoModel.from_pretrained(name).eval()
+    with loading(name) as options:
+        return AutoModel.from_pretrained(name, **options).eval()
 
 
 def hidden_states(

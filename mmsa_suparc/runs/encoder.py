@@ -6,13 +6,12 @@ its configuration is held against the tensors of the weights before anything is 
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.data.text import hub_offline, tokenise
+from mmsa_suparc.data.text import loading, tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
 
@@ -39,17 +38,18 @@ def transformer_of(folder: Path, shapes: Shapes) -> Any:
 
     file = folder / "config.json"
     _refuse_costly(file, read_mapping(file), shapes)
-    with _loading(folder):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with loading(folder) as options:
+        config = AutoConfig.from_pretrained(folder, **options)
         return AutoModel.from_config(config, trust_remote_code=False)
 
 
-def tokenizer_of(folder: Path, *, tokens: int) -> Any:
+def tokenizer_of(folder: Path, *, tokens: int, vocabulary: int) -> Any:
     """The tokenizer of a folder.
 
     Args:
         folder: with the tokenizer's files.
         tokens: that it has to be able to bring a text to.
+        vocabulary: of the encoder. (Without its files a tokenizer can be one that knows nothing.)
 
     Raises:
         UserError: none that works.
@@ -61,12 +61,15 @@ def tokenizer_of(folder: Path, *, tokens: int) -> Any:
         raise UserError(f"{folder}: {len(files)} files; expected a tokenizer's")
     for file in files:
         refuse_irregular(file, largest=LARGEST)
-    with _loading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
+    with loading(folder) as options:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         tokenise(tokenizer, ["a"], length=tokens)
-        return tokenizer
+    if 2 * len(tokenizer) < vocabulary:
+        raise UserError(
+            f"{folder}: a tokenizer of {len(tokenizer)} tokens for an encoder of {vocabulary}; "
+            "expected its own"
+        )
+    return tokenizer
 
 
 def _refuse_costly(file: Path, content: Mapping[str, Any], shapes: Shapes) -> None:
@@ -94,16 +97,3 @@ def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _values(inner, key)
     else:
         yield key, value
-
-
-@contextlib.contextmanager
-def _loading(folder: Path) -> Iterator[None]:
-    """What transformers says of a folder, in one line: it may raise anything."""
-    try:
-        with hub_offline():
-            yield
-    except UserError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{folder}: no text encoder that can be loaded ({said})") from None

@@ -28,12 +28,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -271,7 +271,7 @@ class SeedRecord(BaseModel):
 
     model: str
     dataset: str
-    seed: int
+    seed: Annotated[int, Field(strict=True, ge=0)]
     metrics: _Metrics
     weights: str
     identity: dict[str, Any]

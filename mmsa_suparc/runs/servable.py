@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_valid
 
 from mmsa_suparc.config import SupArcConfig, first_of
 from mmsa_suparc.data import reader
-from mmsa_suparc.data.text import TOKENS, tokenise
+from mmsa_suparc.data.text import TOKENS, loading, tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
@@ -89,10 +89,9 @@ def write(
     record = record_of(content)
     labels = np.asarray(train["regression_labels"], dtype=float)
     low, high = scores or (float(labels.min()), float(labels.max()))
-    for kind in (AutoConfig, AutoTokenizer):
-        kind.from_pretrained(args["pretrained"], trust_remote_code=False).save_pretrained(
-            folder.encoder
-        )
+    with loading(args["pretrained"]) as options:
+        for kind in (AutoConfig, AutoTokenizer):
+            kind.from_pretrained(args["pretrained"], **options).save_pretrained(folder.encoder)
     serving = {
         "widths": {name: int(train[name].shape[2]) for name in FROM_VIDEO},
         "tokens": int(train["text_bert"].shape[2]) if "text_bert" in train else TOKENS,
@@ -190,10 +189,11 @@ def assemble(
             audio_width=widths["audio"], vision_width=widths["vision"],
         )  # fmt: skip
 
-    tokenizer = tokenizer_of(encoder, tokens=content.tokens)
     with torch.device("meta"):  # shapes, and no numbers
         _refuse_other_shapes(network(), shapes)
     model = network()
+    vocabulary = int(getattr(model.text_encoder.transformer.config, "vocab_size", 0))
+    tokenizer = tokenizer_of(encoder, tokens=content.tokens, vocabulary=vocabulary)
     model.load_state_dict(weights())
     model.eval().requires_grad_(False)
     _try(model, tokenizer, content)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
+from mmsa_suparc.data.text import loading
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.toolkit.calls import logger, metrics_of
 from mmsa_suparc.toolkit.features import clips_of
@@ -30,7 +31,8 @@ def build_suparc(args: Any) -> SupArc:
 
     config = config_of(args)
     _, audio_width, vision_width = args["feature_dims"]
-    transformer = AutoModel.from_pretrained(config.pretrained)
+    with loading(config.pretrained) as options:
+        transformer = AutoModel.from_pretrained(config.pretrained, **options)
     return SupArc.from_config(
         config, transformer=transformer, audio_width=audio_width, vision_width=vision_width
     )

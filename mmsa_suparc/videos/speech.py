@@ -31,7 +31,9 @@ class Listener:
 
         self.limits = limits or Limits()
         try:
-            self._recognise: Any = pipeline("automatic-speech-recognition", model=name)
+            self._recognise: Any = pipeline(
+                "automatic-speech-recognition", model=name, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(

@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import AutoModel, AutoTokenizer
 
+from mmsa_suparc.data.text import loading
 from mmsa_suparc.progress import progress
 from mmsa_suparc.toolkit.context import current_encoder
 from mmsa_suparc.toolkit.modules import module, trainer_modules
@@ -70,8 +71,9 @@ def text_encoder(undo: contextlib.ExitStack) -> None:
     ) -> None:
         torch.nn.Module.__init__(self)
         name = current_encoder.get() or pretrained
-        self.tokenizer = AutoTokenizer.from_pretrained(name)
-        self.model = AutoModel.from_pretrained(name)
+        with loading(name) as options:
+            self.tokenizer = AutoTokenizer.from_pretrained(name, **options)
+            self.model = AutoModel.from_pretrained(name, **options)
         self.use_finetune = use_finetune
 
     replace(undo, encoder, "__init__", init)
