@@ -44,7 +44,9 @@ class EpochLines:
 
     @staticmethod
     def _choose(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        losses = [key for key in row if key == "loss" or key.startswith("loss_")][:4]
+        terms = [key for key in row if key.startswith("loss_")]
+        # More than four columns do not fit into 80 characters; the total says the least.
+        losses = ["loss", *terms] if len(terms) < 4 and "loss" in row else terms[:4]
         metrics = [f"valid_{name}" for name in ("MAE", "Corr") if f"valid_{name}" in row]
         accuracy = next((key for key in row if key.startswith(("valid_Non0", "valid_Mult"))), None)
         chosen = [(key, key.removeprefix("loss_")) for key in losses]

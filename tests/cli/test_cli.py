@@ -54,7 +54,7 @@ def test_help_and_version(mmsa: Callable) -> None:
         (("-m", "suparc", "-d", "mosi"), "--data-root DIR or MMSA_DATA_ROOT"),
         (("-d", "demo", "--text-encoder", "no-such"), "--text-encoder"),
         (("-d", "demo", "--set", "treshold=1"), "did you mean 'threshold'"),
-        (("-d", "demo", "-c", "absent.yaml"), "configuration file absent.yaml: No such file"),
+        (("-d", "demo", "-c", "absent.yaml"), "absent.yaml: No such file"),
         (("-d", "demo", "--epochs", "0"), "--epochs 0: expected"),
         (("-d", "demo", "--epochs", "two"), "invalid int value: 'two'"),
         (("-d", "demo", "-s", "-5"), "-s -5: expected"),

@@ -11,7 +11,7 @@ from mmsa_suparc.data.demo import feature_file, vocabulary
 from mmsa_suparc.model import SequenceEncoder, SupArc, TextEncoder
 
 RATES = {f"learning_rate_{part}": 3e-3 for part in ("text", "audio", "vision", "other")}
-FAST = SupArcConfig(epochs=4, **RATES)
+FAST = SupArcConfig(epochs=4, weight_masked=0.1, **RATES)
 
 
 def make_model(*, dropout: float = 0.1) -> SupArc:
