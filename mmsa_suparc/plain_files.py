@@ -25,15 +25,15 @@ LONGEST = 3_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_text(path: Path, *, largest: int = LARGEST) -> str:
-    """The text of a small file.
+def read_bytes(path: Path, *, largest: int = LARGEST) -> bytes:
+    """The content of a small file.
 
     Args:
         path: of the file.
         largest: bytes that it may have.
 
     Raises:
-        UserError: absent, no regular file, too large, or not UTF-8 text.
+        UserError: absent, no regular file, or too large.
     """
     try:
         # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
@@ -47,8 +47,17 @@ def read_text(path: Path, *, largest: int = LARGEST) -> str:
         raise UserError(f"{str(path)!r}: no name of a file") from None
     if len(content) > largest:
         raise UserError(f"{path}: larger than {largest:,} bytes; expected a small file")
+    return content
+
+
+def read_text(path: Path, *, largest: int = LARGEST) -> str:
+    """The text of a small file; see :func:`read_bytes`.
+
+    Raises:
+        UserError: likewise, or not UTF-8 text.
+    """
     try:
-        return content.decode("utf-8-sig")
+        return read_bytes(path, largest=largest).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text") from None
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real_data
 
 def test_its_tokens_are_those_of_the_encoder(real_root: Path, real_encoder: Path) -> None:
     content = reader.read(real_root / "MOSI" / "Processed" / "unaligned_50.pkl")
-    kept = text.with_tokens(content, str(real_encoder))
+    kept = text.with_tokens(content, str(real_encoder), "f.pkl")
     for split in SPLITS:
         assert kept[split]["text_bert"] is content[split]["text_bert"]
 

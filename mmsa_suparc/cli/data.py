@@ -136,7 +136,7 @@ def _check(options: argparse.Namespace) -> int:
     )
     faults = schema.check(content, rules)
     if faults:
-        raise schema.FaultsError(options.file, faults)
+        raise schema.FaultsError(options.file, faults, advice="mend the file, then check it again")
     for table in summary_tables(content):
         console().print(table)
     print(f"{options.file}: no fault found")

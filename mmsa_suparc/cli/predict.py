@@ -90,7 +90,8 @@ def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[
     if faults:
         raise schema.FaultsError(path, faults)
     # As in training: silence, and tokens that are the encoder's own.
-    content = text.with_tokens(feature_cache.in_memory(content), str(predictor.serving.encoder))
+    encoder = str(predictor.serving.encoder)
+    content = text.with_tokens(feature_cache.in_memory(content), encoder, path)
     names, found = [], []
     for split, fields in content.items():
         wanted: dict[str, Any] = {

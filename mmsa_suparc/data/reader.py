@@ -129,7 +129,7 @@ def _load(path: Path) -> FeatureFile:
             "expected the toolkit's train/valid/test dictionary"
         ) from None
     _check_splits(path, content)
-    return content
+    return {split: content[split] for split in SPLITS}  # what else it holds is nobody's
 
 
 def _check_splits(path: Path, content: Any) -> None:
@@ -137,7 +137,11 @@ def _check_splits(path: Path, content: Any) -> None:
     if not isinstance(content, dict):
         raise UserError(f"feature file {path}: holds a {type(content).__name__}; expected a dict")
     for split in SPLITS:
-        if not isinstance(content.get(split), dict):
+        if split not in content:
+            found = ", ".join(sorted(map(str, content))) or "nothing"
+            raise UserError(f"feature file {path}: no split '{split}'; found {found}")
+        if not isinstance(content[split], dict):
+            kind = type(content[split]).__name__
             raise UserError(
-                f"feature file {path}: no split '{split}'; found {sorted(map(str, content))}"
+                f"feature file {path}: split '{split}' is a {kind}; expected a dict of its fields"
             )

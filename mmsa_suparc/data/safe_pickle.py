@@ -367,23 +367,22 @@ class _Unpickler(pickle.Unpickler):
 
 def _plain(value: Any, where: tuple[str, ...]) -> Any:
     """The value with arrays in place; refuses what a feature file does not hold."""
+    name = "/".join(where) or "file"
     if isinstance(value, _Array):
         if value.value is None:
-            raise RefusedError(f"{'/'.join(where) or 'file'}: an array without contents")
+            raise RefusedError(f"{name}: an array without contents")
         return value.value
     if type(value) is dict and len(where) < 2:
         if not all(type(key) is str for key in value):
-            raise RefusedError(f"{'/'.join(where) or 'file'}: a key that is no string")
+            raise RefusedError(f"{name}: a key that is no string")
         return {key: _plain(item, (*where, key)) for key, item in value.items()}
     if type(value) is list:
         for item in value:
             if not (type(item) in (str, int, float, bool) or isinstance(item, np.generic)):
                 kind = type(item).__name__.lstrip("_")
-                raise RefusedError(
-                    f"{'/'.join(where)}: a list of {kind}; expected strings or numbers"
-                )
+                raise RefusedError(f"{name}: a list of {kind}; expected strings or numbers")
         return value
     if value is None or type(value) in (str, int, float, bool) or isinstance(value, np.generic):
         return value
     kind = type(value).__name__.lstrip("_")
-    raise RefusedError(f"{'/'.join(where) or 'file'}: a {kind}; expected arrays")
+    raise RefusedError(f"{name}: a {kind}; expected arrays")

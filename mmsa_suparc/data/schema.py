@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,8 @@ STRINGS = ("raw_text", "id")
 SEQUENCES = ("audio", "vision")
 FeatureFile = dict[str, dict[str, Any]]
 MOST_NAMED = 3
+#: Training computes in float32.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,27 @@ class Fault:
 
 
 class FaultsError(UserError):
-    """A malformed feature file, with all its faults."""
+    """A malformed feature file, with all its faults.
 
-    def __init__(self, path: object, faults: Sequence[Fault]) -> None:
+    Args:
+        path: the file.
+        faults: what is wrong with it.
+        others: other files, by the fields that were taken from them.
+        advice: what to do.
+    """
+
+    def __init__(
+        self,
+        path: object,
+        faults: Sequence[Fault],
+        *,
+        others: Mapping[str, object] | None = None,
+        advice: str = "mend the file and look at it again with: mmsa data check",
+    ) -> None:
         self.faults = list(faults)
-        lines = [f"{path}: {fault}" for fault in faults]
-        super().__init__("\n".join([*lines, f"{len(faults)} fault(s); see: mmsa data check"]))
+        lines = [f"{(others or {}).get(fault.field, path)}: {fault}" for fault in faults]
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__("\n".join([*lines, f"{count}; {advice}"]))
 
 
 @dataclass(frozen=True)
@@ -74,17 +93,20 @@ class Rules:
 
 
 def normalised(content: FeatureFile) -> FeatureFile:
-    """The same splits with known fields as arrays: numbers in this machine's byte order."""
+    """The splits with known fields as arrays, numbers in this machine's byte order; what a file
+    holds beside them is left out."""
     return {
         split: {name: _as_array(name, value) for name, value in content[split].items()}
-        for split in content
-        if isinstance(content[split], dict)
+        for split in SPLITS
     }
 
 
 def _as_array(name: str, value: Any) -> Any:
     if name in STRINGS and isinstance(value, list):
-        return np.array([str(item) for item in value])
+        return np.array([str(item) for item in value], dtype=str)
+    if name in STRINGS and getattr(value, "dtype", np.dtype("f")).kind == "S":
+        with contextlib.suppress(UnicodeDecodeError):
+            return np.char.decode(value, "utf-8")
     if name not in NUMBERS:
         return value
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
@@ -124,45 +146,60 @@ def _check_split(split: str, fields: Mapping[str, Any], rules: Rules) -> Iterato
             continue
         array = fields[name]
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-            yield fault(name, "numbers", getattr(array, "dtype", type(array).__name__))
-        elif array.ndim != rank and not (rank == 1 and array.size == len(array)):
-            yield fault(name, f"{rank} axes", f"shape {array.shape}")
+            yield fault(name, "numbers", _kind(array))
+        elif array.ndim != rank and not (rank == 1 and array.shape[:1] == (array.size,)):
+            axes = "1 axis" if rank == 1 else f"{rank} axes"
+            yield fault(name, axes, f"shape {array.shape}")
         else:
             good[name] = array
+    strings = {name: fields[name] for name in STRINGS if _are_strings(fields.get(name))}
     for name in STRINGS:
-        if name in fields and getattr(fields[name], "dtype", np.dtype("f")).kind not in "US":
-            yield fault(name, "strings", getattr(fields[name], "dtype", type(fields[name])))
+        if name in fields and name not in strings:
+            yield fault(name, "strings, one a clip", _kind(fields[name]))
 
-    counts = {
-        name: len(fields[name])
-        for name in (*good, *STRINGS)
-        if name in fields and hasattr(fields[name], "__len__")
-    }
-    count = counts.get("regression_labels", max(counts.values(), default=0))
-    if count == 0:
+    counts = {name: len(array) for name, array in {**good, **strings}.items()}
+    count = _agreed(counts, "regression_labels")
+    if counts and not count:
         yield fault("regression_labels", "at least one clip", 0)
     for name, other in counts.items():
         if other != count:
             yield fault(name, f"{count} clips", other)
     yield from (fault(*parts) for parts in _check_values(good, rules))
-    yield from (fault(*parts) for parts in _check_ids(fields))
+    if "id" in strings:
+        yield from (fault(*parts) for parts in _check_ids(strings["id"]))
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.ndim == 1
+
+
+def _kind(value: Any) -> str:
+    """What stands where something else was expected."""
+    if not isinstance(value, np.ndarray):
+        return type(value).__name__
+    return f"{value.dtype}" if value.ndim == 1 else f"{value.dtype} of shape {value.shape}"
+
+
+def _agreed(found: Mapping[str, int], first: str) -> int:
+    """What most of them have, so that the odd one out is blamed; among equals what ``first`` has,
+    or else the largest; 0 for none."""
+    votes = Counter(found.values())
+    among = [value for value in votes if votes[value] == max(votes.values())]
+    return found[first] if found.get(first) in among else max(among, default=0)
 
 
 def _check_values(good: Mapping[str, np.ndarray], rules: Rules) -> Iterator[tuple[str, str, str]]:
     for name, array in good.items():
-        if array.dtype.kind == "f" and not feature_cache.is_finite(array):
-            bad = _not_finite(name, array)
-            if bad.any():
-                rows = np.flatnonzero(bad)
-                yield name, "finite numbers", f"{int(bad.sum())} others, clips {_some(rows)}"
+        if array.dtype.kind == "f":
+            yield from _check_finite(name, array)
         if array.ndim == 3 and 0 in array.shape[1:]:
             yield name, "at least one frame and one value", f"shape {array.shape}"
     for name in SEQUENCES:
         lengths = good.get(f"{name}_lengths")
-        if lengths is not None and name in good:
-            longest = good[name].shape[1]
+        longest = good[name].shape[1] if name in good else 0
+        if lengths is not None and longest:
             flat = lengths.reshape(-1)
-            rows = np.flatnonzero((flat < 0) | (flat > longest) | (flat != np.round(flat)))
+            rows = np.flatnonzero((flat < 0) | (flat > longest) | _not_whole(flat))
             if len(rows):
                 found = f"{_some(flat[rows])} in clips {_some(rows)}"
                 yield f"{name}_lengths", f"whole numbers from 0 to {longest}", found
@@ -182,20 +219,43 @@ def _check_values(good: Mapping[str, np.ndarray], rules: Rules) -> Iterator[tupl
                 yield name, f"scores from {low:g} to {high:g} (--allow-label-range)", found
 
 
+def _check_finite(name: str, array: np.ndarray) -> Iterator[tuple[str, str, str]]:
+    if not feature_cache.is_finite(array):
+        bad = _not_finite(name, array)
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            yield name, "finite numbers", f"{int(bad.sum())} others, clips {_some(rows)}"
+    if array.dtype.itemsize > np.dtype(np.float32).itemsize:
+        bad = _counts(array, lambda chunk: np.isfinite(chunk) & (np.abs(chunk) > LARGEST))
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            expected = f"numbers of at most {LARGEST:.4g}, as float32 holds"
+            yield name, expected, f"{int(bad.sum())} beyond, clips {_some(rows)}"
+
+
 def _not_finite(name: str, array: np.ndarray) -> np.ndarray:
     """How many numbers of each clip (N,) are not finite; −inf in audio is silence."""
-    counts = []
-    all_finite = True
-    for chunk in feature_cache.in_chunks(array):
-        bad = ~np.isfinite(chunk)
-        if bad.any():
-            all_finite = False
-            if name == "audio":
-                bad &= chunk != -np.inf
-        counts.append(bad.reshape(len(chunk), -1).sum(axis=1))
-    if all_finite:
+    bad = _counts(array, lambda chunk: ~np.isfinite(chunk))
+    if not bad.any():
         feature_cache.note_finite(array)
+    elif name == "audio":
+        bad = _counts(array, lambda chunk: ~(np.isfinite(chunk) | np.isneginf(chunk)))
+    return bad
+
+
+def _counts(array: np.ndarray, is_bad: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """How many numbers of each clip (N,) are bad."""
+    counts = [
+        is_bad(chunk).reshape(len(chunk), -1).sum(axis=1)
+        for chunk in feature_cache.in_chunks(array)
+    ]
     return np.concatenate(counts) if counts else np.zeros(0, dtype=int)
+
+
+def _not_whole(numbers: np.ndarray) -> np.ndarray:
+    """Where numbers have a fraction; NaN and Inf, which are named elsewhere, have none."""
+    with np.errstate(invalid="ignore"):
+        return np.mod(numbers, 1) > 0
 
 
 def _check_tokens(tokens: np.ndarray, rules: Rules) -> Iterator[tuple[str, str, str]]:
@@ -203,7 +263,7 @@ def _check_tokens(tokens: np.ndarray, rules: Rules) -> Iterator[tuple[str, str, 
     rows = np.flatnonzero(((mask != 0) & (mask != 1)).any(axis=1))
     if len(rows):
         yield "text_bert", "a mask of 0 and 1", f"others in clips {_some(rows)}"
-    rows = np.flatnonzero(((ids < 0) | (ids != np.round(ids))).any(axis=1))
+    rows = np.flatnonzero(((ids < 0) | _not_whole(ids)).any(axis=1))
     if len(rows):
         yield "text_bert", "token ids ≥ 0", f"others in clips {_some(rows)}"
     if rules.vocabulary is not None:
@@ -213,11 +273,8 @@ def _check_tokens(tokens: np.ndarray, rules: Rules) -> Iterator[tuple[str, str, 
             yield "text_bert", expected, f"up to {int(ids.max())} in clips {_some(rows)}"
 
 
-def _check_ids(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    ids = fields.get("id")
-    if ids is None or not hasattr(ids, "__len__"):
-        return
-    names, counts = np.unique(np.asarray(ids, dtype=str), return_counts=True)
+def _check_ids(ids: np.ndarray) -> Iterator[tuple[str, str, str]]:
+    names, counts = np.unique(ids, return_counts=True)
     twice = names[counts > 1]
     if len(twice):
         yield "id", "a name a clip", f"{len(twice)} twice: {_some(twice)}"
@@ -225,25 +282,27 @@ def _check_ids(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _check_across(content: FeatureFile, rules: Rules) -> Iterator[Fault]:
     """Widths agree between splits, and no clip is in two of them."""
-    for name, axis in (("text", 2), ("audio", 2), ("vision", 2), ("text_bert", 2)):
+    for name in ("text", "audio", "vision", "text_bert"):
         widths = {
-            split: content[split][name].shape[axis]
+            split: content[split][name].shape[2]
             for split in SPLITS
             if getattr(content[split].get(name), "ndim", 0) == 3
         }
+        agreed = _agreed(widths, "train")
         for split, width in widths.items():
-            if width != widths.get("train", width):
+            if width != agreed:
                 what = "tokens" if name == "text_bert" else "values a frame"
-                yield Fault(split, name, f"{widths['train']} {what}, as in train", str(width))
+                model = next(other for other in widths if widths[other] == agreed)
+                yield Fault(split, name, f"{agreed} {what}, as in {model}", str(width))
     if rules.allow_leak:
         return
-    ids = {
-        split: set(np.asarray(content[split]["id"], dtype=str))
+    named = {
+        split: set(content[split]["id"])
         for split in SPLITS
-        if hasattr(content[split].get("id"), "__len__")
+        if _are_strings(content[split].get("id"))
     }
     for later, earlier in (("valid", "train"), ("test", "train"), ("test", "valid")):
-        both = sorted(ids.get(later, set()) & ids.get(earlier, set()))
+        both = sorted(named.get(later, set()) & named.get(earlier, set()))
         if both:
             expected = f"clips that are not in {earlier} (--allow-leak)"
             yield Fault(later, "id", expected, f"{len(both)}: {_some(both)}")

@@ -14,7 +14,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import DiskError, InUseError, UserError
-from mmsa_suparc.plain_files import read_text
+from mmsa_suparc.plain_files import read_bytes
 
 Record = dict[str, Any]
 #: Bytes of a file of records: some thousand of them.
@@ -125,7 +125,7 @@ def read(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    *lines, rest = read_text(path, largest=LARGEST).split("\n")
+    *lines, rest = read_bytes(path, largest=LARGEST).split(b"\n")
     if rest:
         logger.warning("%s: its last line is torn and left out", path)
     records = []

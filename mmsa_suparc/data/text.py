@@ -120,38 +120,74 @@ def encoder_config(name: str) -> Any:
         return AutoConfig.from_pretrained(name, **options)
 
 
-def with_tokens(content: FeatureFile, encoder: str) -> FeatureFile:
+def tokenizer_of(name: str) -> Any:
+    """The encoder's own tokenizer."""
+    from transformers import AutoTokenizer
+
+    with loading(name) as options:
+        return AutoTokenizer.from_pretrained(name, **options)
+
+
+def with_tokens(content: FeatureFile, encoder: str, source: str | Path) -> FeatureFile:
     """The same splits with ``text_bert`` as the encoder's own tokenizer gives it.
 
     Tokens that already are its own are kept; others are made again from ``raw_text``.
 
+    Args:
+        content: the splits.
+        encoder: a folder, or a name of the hub.
+        source: the file that they are from, for messages.
+
     Raises:
         UserError: neither ``text_bert`` nor ``raw_text``, or token ids beyond the vocabulary.
     """
-    from transformers import AutoTokenizer
-
-    vocabulary = int(encoder_config(encoder).vocab_size)
-    with loading(encoder) as options:
-        tokenizer = AutoTokenizer.from_pretrained(encoder, **options)
+    tokenizer = tokenizer_of(encoder)
     result = {}
     for split in SPLITS:
         fields = content[split]
-        tokens, texts = fields.get("text_bert"), fields.get("raw_text")
-        if tokens is None:
-            if texts is None:
-                raise UserError(f"split '{split}' has neither text_bert nor raw_text")
-            fields = {**fields, "text_bert": tokenise(tokenizer, texts, length=TOKENS)}
-        elif texts is not None and not _same_tokens(tokenizer, texts, tokens):
-            length = int(np.shape(tokens)[-1])
-            fields = {**fields, "text_bert": tokenise(tokenizer, texts, length=length)}
-        largest = int(np.max(fields["text_bert"][:, 0], initial=0))
-        if largest >= vocabulary:
+        tokens = fields.get("text_bert")
+        if tokens is None and "raw_text" not in fields:
             raise UserError(
-                f"split '{split}' holds token id {largest}, and the encoder {encoder} knows "
-                f"{vocabulary} tokens: it is not the encoder that the file was made for"
+                f"{source}: {split}: text_bert: expected this field, or raw_text to make it of; "
+                "found none"
             )
+        if not _keeps_tokens(tokenizer, fields):
+            length = TOKENS if tokens is None else int(np.shape(tokens)[-1])
+            fields = {**fields, "text_bert": tokenise(tokenizer, fields["raw_text"], length=length)}
+        _refuse_unknown(fields["text_bert"], encoder, f"{source}: {split}")
         result[split] = fields
     return result
+
+
+def check_tokens(content: FeatureFile, encoder: str, source: str | Path) -> None:
+    """Look before anything is written at the tokens that :func:`with_tokens` will keep.
+
+    Raises:
+        UserError: token ids beyond the vocabulary.
+    """
+    tokenizer = tokenizer_of(encoder)
+    for split in SPLITS:
+        if _keeps_tokens(tokenizer, content[split]):
+            _refuse_unknown(content[split]["text_bert"], encoder, f"{source}: {split}")
+
+
+def _keeps_tokens(tokenizer: Any, fields: dict[str, Any]) -> bool:
+    """Whether a split's tokens are the tokenizer's own, as far as can be told."""
+    tokens, texts = fields.get("text_bert"), fields.get("raw_text")
+    return tokens is not None and (texts is None or _same_tokens(tokenizer, texts, tokens))
+
+
+def _refuse_unknown(tokens: np.ndarray, encoder: str, where: str) -> None:
+    vocabulary = int(encoder_config(encoder).vocab_size)
+    ids = np.max(tokens[:, 0], axis=1, initial=0)
+    beyond = np.flatnonzero(ids >= vocabulary)
+    if len(beyond):
+        raise UserError(
+            f"{where}: text_bert: expected token ids below {vocabulary}, the vocabulary of "
+            f"{encoder}; found {int(ids[beyond[0]])} in clip {beyond[0]}. Name the encoder that "
+            "the file was made for with --text-encoder, or leave text_bert out: it is then made "
+            "from raw_text"
+        )
 
 
 def tokenise(tokenizer: Any, texts: Sequence[str], *, length: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def with_states(
     folder = Path(encoder)
     files = sorted(folder.glob("*.*")) if folder.is_dir() else []
     key = key_of(file_identity(Path(source)), encoder, *map(file_identity, files))
-    content = with_tokens(content, encoder)
+    content = with_tokens(content, encoder, source)
     model = None
     result = {}
     for split in SPLITS:

@@ -13,7 +13,7 @@ import torch
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.cache import fingerprint
 from mmsa_suparc.data.store import Record
-from mmsa_suparc.data.text import find_encoder
+from mmsa_suparc.data.text import check_tokens, find_encoder
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import SPLITS
 from mmsa_suparc.runs import servable, tracking
@@ -123,11 +123,11 @@ def _with_modality(
     content: reader.FeatureFile, other: reader.FeatureFile, letter: str
 ) -> reader.FeatureFile:
     """The content with one modality's fields from another file."""
-    outdated = {"recipe"} if letter in "AV" else set()
+    outdated = {*FIELDS_OF[letter], *(("recipe",) if letter in "AV" else ())}
     return {
         split: {
             **{name: value for name, value in content[split].items() if name not in outdated},
-            **{k: v for k, v in other[split].items() if k in FIELDS_OF[letter]},
+            **{name: other[split][name] for name in FIELDS_OF[letter] if name in other[split]},
         }
         for split in SPLITS
     }
@@ -148,7 +148,7 @@ def validate(request: Request) -> None:
         if not Path(name).is_file():
             raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
     content = request.content()
-    request.encoder()
+    encoder = request.encoder()
     known = servable.known_range(config, content)
     rules = schema.Rules(
         score_range=None if request.allow_label_range else known,
@@ -158,7 +158,14 @@ def validate(request: Request) -> None:
     )
     faults = schema.check(content, rules)
     if faults:
-        raise schema.FaultsError(path, faults)
+        others = {
+            name: file for flag, file in request.feature_files.items()
+            for name in FIELDS_OF[flag[-1]]
+        }  # fmt: skip
+        raise schema.FaultsError(path, faults, others=others)
+    if config.values["use_bert"]:
+        words = request.feature_files.get("feature_T", path)
+        check_tokens(schema.normalised(reader.read(words)), encoder, words)
     _validate_run_folder(request)
 
 

@@ -1,7 +1,7 @@
 """A local page to try a model: upload a clip, type its words, take modalities away.
 
-What strangers send is met at the door (:class:`Guard`) before Gradio sees it, and behind it by the
-fence around every program that reads a video (:mod:`mmsa_suparc.videos.media`).
+What strangers send is met at the door (:mod:`mmsa_suparc.serving.guard`) before Gradio sees it, and
+behind it by the fence around every program that reads a video (:mod:`mmsa_suparc.videos.media`).
 """
 
 from __future__ import annotations
@@ -12,121 +12,21 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
+from mmsa_suparc.serving.guard import FORM, Guard
 from mmsa_suparc.serving.predictor import Prediction, SupArcPredictor
 from mmsa_suparc.videos.fet import ClipFeatures
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 #: Seconds after which Gradio deletes what was uploaded and not scored.
 KEPT = 600
 #: Characters of the words that are taken.
 MOST_WORDS = 2_000
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".wmv")
-#: The page asks nobody but its own server.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "font-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; form-action 'self'; "
-    "base-uri 'self'"
-)
-
-
-@dataclass(frozen=True)
-class Guard:
-    """ASGI middleware: own Host and Origin only, no CORS, bodies up to a limit.
-
-    Args:
-        app: what stands behind it.
-        hosts: values of the header ``Host`` that are answered.
-        most: bytes of a request's body.
-    """
-
-    app: Callable[[Scope, Receive, Send], Awaitable[None]]
-    hosts: frozenset[str]
-    most: int
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        reason = self._refusal(headers)
-        if reason:
-            await _answer(send, *reason)
-            return
-        taken = 0
-
-        async def limited() -> dict[str, Any]:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.most:
-                raise _TooLargeError
-            return message
-
-        started = False
-
-        async def plain(message: dict[str, Any]) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                kept = [
-                    (name, value) for name, value in message["headers"]
-                    if not name.lower().startswith(b"access-control-")
-                ]  # fmt: skip
-                kept += [
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
-                ]  # fmt: skip
-                message = {**message, "headers": kept}
-            await send(message)
-
-        try:
-            await self.app(scope, limited, plain)
-        except _TooLargeError:
-            if not started:
-                await _answer(send, 413, "larger than this page takes")
-
-    def _refusal(self, headers: dict[str, str]) -> tuple[int, str] | None:
-        if headers.get("host", "") not in self.hosts:
-            return 403, "this page answers to its own address only"
-        origin = headers.get("origin")
-        if origin is not None and origin.removeprefix("http://") not in self.hosts:
-            return 403, "this page takes no requests of other pages"
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.most:
-            return 413, "larger than this page takes"
-        return None
-
-
-class _TooLargeError(Exception):
-    """A body went on beyond the limit."""
-
-
-async def _answer(send: Send, status: int, text: str) -> None:
-    await send(
-        {
-            "type": "http.response.start", "status": status,
-            "headers": [(b"content-type", b"text/plain; charset=utf-8"),
-                        (b"connection", b"close")],
-        }
-    )  # fmt: skip
-    await send({"type": "http.response.body", "body": text.encode()})
 
 
 class Page:
@@ -244,22 +144,31 @@ def blocks(page: Page) -> Any:
 
 
 def application(
-    predictor: SupArcPredictor, *, port: int, most: int, hosts: tuple[str, ...] = ()
+    predictor: SupArcPredictor,
+    *,
+    port: int,
+    most: int,
+    uploads: Path,
+    hosts: tuple[str, ...] = (),
 ) -> Guard:
     """The guarded page as an ASGI application."""
     import gradio as gr
     from fastapi import FastAPI
 
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    page = blocks(Page(predictor))
+    # The guard alone cuts uploads: what Gradio cuts, it leaves on the disk.
     inner = gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None), blocks(Page(predictor)), path="/",
-        server_name="127.0.0.1", server_port=port, max_file_size=most, show_error=False,
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None), page, path="/",
+        server_name="127.0.0.1", server_port=port, max_file_size=most + FORM, show_error=False,
         ssr_mode=False, enable_monitoring=False, theme=theme, footer_links=[],
     )  # fmt: skip
+    # A mounted page counts as not launched, and Gradio then opens any file that a request names.
+    page.has_launched = page.is_running = True
     allowed = {f"{host}:{port}" for host in ("127.0.0.1", "localhost", *hosts)}
     if port == 80:  # which browsers leave out
         allowed |= {host.removesuffix(":80") for host in allowed}
-    return Guard(inner, frozenset(allowed), most + (1 << 16))
+    return Guard(inner, frozenset(allowed), most, uploads)
 
 
 def sweep() -> None:
@@ -275,13 +184,13 @@ def sweep() -> None:
 
 
 @contextlib.contextmanager
-def own_upload_folder() -> Iterator[None]:
+def own_upload_folder() -> Iterator[Path]:
     """Uploads go to a folder that is gone when the page is."""
     with tempfile.TemporaryDirectory(prefix="mmsa-app-") as folder:
         before = os.environ.get("GRADIO_TEMP_DIR")
         os.environ.update(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False")
         try:
-            yield
+            yield Path(folder)
         finally:
             del os.environ["GRADIO_TEMP_DIR"]
             if before is not None:
@@ -302,8 +211,10 @@ def serve(
     """
     import uvicorn
 
-    with own_upload_folder():
-        guarded = application(predictor, port=port, most=most, hosts=(host, *names))
+    with own_upload_folder() as uploads:
+        guarded = application(
+            predictor, port=port, most=most, uploads=uploads, hosts=(host, *names)
+        )
         uvicorn.run(
             guarded, host=host, port=port, log_level="warning", ws="none",
             timeout_graceful_shutdown=3,

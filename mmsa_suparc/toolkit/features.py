@@ -45,7 +45,7 @@ def prepared(path: str | Path) -> reader.FeatureFile:
     if args.get("use_bert"):
         return reader.once(
             (file_identity(Path(path)), encoder, "tokens"),
-            lambda: text.with_tokens(content, encoder),
+            lambda: text.with_tokens(content, encoder, path),
         )
     return reader.once(
         (file_identity(Path(path)), encoder, "states"),

@@ -168,12 +168,14 @@ def test_tokens_of_another_tokenizer_are_made_again(demo: demo.Demo) -> None:
     content = reader.read(demo.features)
     right = content["test"]["text_bert"]
     foreign = {s: {**f, "text_bert": f["text_bert"] * 0 + 3} for s, f in content.items()}
-    assert np.array_equal(text.with_tokens(foreign, str(demo.encoder))["test"]["text_bert"], right)
+    assert np.array_equal(
+        text.with_tokens(foreign, str(demo.encoder), "f.pkl")["test"]["text_bert"], right
+    )
     absent = {s: {k: v for k, v in f.items() if k != "text_bert"} for s, f in content.items()}
-    made = text.with_tokens(absent, str(demo.encoder))["test"]["text_bert"]
+    made = text.with_tokens(absent, str(demo.encoder), "f.pkl")["test"]["text_bert"]
     assert made.shape == (300, 3, 50)
     assert np.array_equal(made[:, :, :25], right)
-    kept = text.with_tokens(content, str(demo.encoder))
+    kept = text.with_tokens(content, str(demo.encoder), "f.pkl")
     assert kept["test"]["text_bert"] is right
 
 
@@ -181,8 +183,16 @@ def test_tokens_beyond_the_vocabulary_are_refused(demo: demo.Demo) -> None:
     content = {
         split: {"text_bert": np.full((4, 3, 6), 30_000)} for split in ("train", "valid", "test")
     }
-    with pytest.raises(UserError, match="token id 30000"):
-        text.with_tokens(content, str(demo.encoder))
+    content["train"]["text_bert"] = np.zeros((4, 3, 6), dtype=int)
+    content["valid"]["text_bert"][:2] = 0
+    with pytest.raises(UserError) as told:
+        text.with_tokens(content, str(demo.encoder), "f.pkl")
+    message = str(told.value)
+    assert message.startswith("f.pkl: valid: text_bert: expected token ids below 1")
+    assert f"the vocabulary of {demo.encoder}; found 30000 in clip 2." in message
+    assert "--text-encoder" in message
+    with pytest.raises(UserError, match=r"f\.pkl: train: text_bert: expected this field"):
+        text.with_tokens({**content, "train": {}}, str(demo.encoder), "f.pkl")
 
 
 def test_text_states_are_computed_once_and_cached(

@@ -12,6 +12,7 @@ import pytest
 
 from mmsa_suparc.data import schema
 from mmsa_suparc.data.demo import Demo, feature_file
+from mmsa_suparc.names import SPLITS
 
 
 def good() -> dict[str, dict[str, Any]]:
@@ -56,6 +57,31 @@ MALFORMED: dict[str, tuple[Callable[[dict], None], str]] = {
     "rank": (
         put("train", "vision", lambda a: a[:, 0]),
         "train: vision: expected 3 axes; found shape (12, 16)",
+    ),
+    "too few labels": (
+        put("train", "regression_labels", lambda a: a[:5]),
+        "train: regression_labels: expected 12 clips; found 5",
+    ),
+    "too few texts": (put("test", "raw_text", []), "test: raw_text: expected 6 clips; found 0"),
+    "width of the first split": (
+        put("train", "vision", lambda a: a[:, :, :7]),
+        "train: vision: expected 16 values a frame, as in valid; found 7",
+    ),
+    "no frames": (put("train", "audio", lambda a: a[:, :0]), "train: audio: expected at least one"),
+    "one number for labels": (
+        put("train", "regression_labels", np.array(1.0)),
+        "train: regression_labels: expected 1 axis; found shape ()",
+    ),
+    "one string for ids": (put("train", "id", "abcdefghijkl"), "train: id: expected strings"),
+    "table of ids": (
+        put("train", "id", np.array([["a", "b"]] * 12)),
+        "train: id: expected strings, one a clip; found <U1 of shape (12, 2)",
+    ),
+    "bytes for ids": (put("train", "id", np.array([b"\xff"] * 12)), "train: id: expected strings"),
+    "beyond float32": (
+        put("train", "audio", lambda a: at((2, 0, slice(2)), -1e300)(a.astype(np.float64))),
+        "train: audio: expected numbers of at most 3.403e+38, as float32 holds; "
+        "found 2 beyond, clips 2",
     ),
     "count": (put("valid", "audio", lambda a: a[:4]), "valid: audio: expected 6 clips; found 4"),
     "length beyond the end": (
@@ -105,12 +131,13 @@ MALFORMED: dict[str, tuple[Callable[[dict], None], str]] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_each_fault_is_named(name: str) -> None:
+def test_each_fault_is_named_and_nothing_else_is_blamed(name: str) -> None:
     content = good()
     change, message = MALFORMED[name]
     change(content)
     faults = [str(fault) for fault in schema.check(content, RULES)]
     assert any(message in fault for fault in faults), faults
+    assert len(faults) == (2 if name == "no text" else 1), faults
 
 
 def test_all_faults_are_named_at_once() -> None:
@@ -148,7 +175,7 @@ def test_the_command_names_faults_with_status_2(mmsa: Callable, tmp_path: Path) 
     assert (status, out) == (2, "")
     assert len(err.splitlines()) == 3
     assert f"mmsa: {path}: test: vision: expected finite numbers" in err
-    assert "2 fault(s)" in err
+    assert err.splitlines()[-1] == "mmsa: 2 faults; mend the file, then check it again"
     assert mmsa("data", "check", path, "--data-set", "mossi")[0] == 2
     assert mmsa("data", "check", tmp_path / "absent.pkl")[0] == 2
 
@@ -181,6 +208,101 @@ def test_a_run_refuses_a_malformed_file_before_writing(
     assert not Path("run").exists()
     status, _, err = mmsa(*arguments, "--allow-leak")
     assert (status, err) == (0, "")
+
+
+def data_root(root: Path, content: object) -> Path:
+    """A folder in which the toolkit finds a feature file for MOSI; returns the file."""
+    path = root / "MOSI/Processed/unaligned_50.pkl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content))
+    return path
+
+
+BESIDE: dict[str, Any] = {
+    "dict": {"made": "today"}, "splits": good()["valid"], "str": "notes", "none": None,
+    "list": [1, 2], "number": 3, "array": np.zeros((2, 2)),
+}  # fmt: skip
+
+
+def test_what_stands_beside_the_splits_is_nobodys(
+    mmsa: Callable, demo: Demo, tmp_path: Path
+) -> None:
+    path = data_root(tmp_path, {**good(), **BESIDE})
+    status, out, err = mmsa("data", "check", path, "--data-set", "mosi")
+    assert (status, err) == (0, "")
+    assert not [name for name in BESIDE if name in out.split()]
+    run = ("-m", "suparc", "-d", "mosi", "--data-root", tmp_path, "--text-encoder", demo.encoder,
+           "-s", 1, "--epochs", 1, "-v", 0)  # fmt: skip
+    assert mmsa(*run, "--run-dir", "run")[0] == 0
+    status, out, err = mmsa("predict", "--run", "run", "--features", path, "--json")
+    assert (status, err) == (0, "")
+    assert {split: out.count(f'"{split}/') for split in SPLITS} == {
+        "train": 12, "valid": 6, "test": 6,
+    }  # fmt: skip
+    assert "splits/" not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list; expected a dict"),
+        ([good()], "(file: a list of dict; expected strings or numbers)"),
+        ({**good(), "train": [1]}, "split 'train' is a list; expected a dict of its fields"),
+        ({"train": {}, "valid": {}}, "no split 'test'; found train, valid"),
+        ({}, "no split 'train'; found nothing"),
+    ],
+)
+def test_a_file_of_another_form_is_told_what_it_is(
+    mmsa: Callable, tmp_path: Path, content: object, message: str
+) -> None:
+    path = tmp_path / "odd.pkl"
+    path.write_bytes(pickle.dumps(content))
+    status, out, err = mmsa("data", "check", path)
+    assert (status, out) == (2, "")
+    assert f"feature file {path}: " in err
+    assert message in err
+
+
+def test_a_run_refuses_numbers_beyond_float32(mmsa: Callable, demo: Demo, tmp_path: Path) -> None:
+    content = good()
+    MALFORMED["beyond float32"][0](content)
+    path = data_root(tmp_path, content)
+    for model in ("suparc", "lf_dnn"):
+        status, _, err = mmsa(
+            "-m", model, "-d", "mosi", "--data-root", tmp_path, "--text-encoder", demo.encoder,
+            "-s", 1, "--epochs", 1, "--run-dir", "run",
+        )  # fmt: skip
+        assert status == 2
+        assert f"{path}: {MALFORMED['beyond float32'][1]}" in err
+        assert err.endswith("1 fault; mend the file and look at it again with: mmsa data check\n")
+    assert not Path("run").exists()
+
+
+def test_a_fault_is_of_the_file_that_has_it(mmsa: Callable, demo: Demo, tmp_path: Path) -> None:
+    data_root(tmp_path, good())
+    other = tmp_path / "other.pkl"
+
+    def told(change: Callable[[dict], None]) -> str:
+        content = good()
+        change(content)
+        other.write_bytes(pickle.dumps(content))
+        status, _, err = mmsa(
+            "-m", "suparc", "-d", "mosi", "--data-root", tmp_path, "--text-encoder", demo.encoder,
+            "-s", 1, "--epochs", 1, "--run-dir", "run", "-Fa", other, "-Ft", other,
+        )  # fmt: skip
+        assert status == 2
+        assert not Path("run").exists()
+        return str(err)
+
+    wrong = told(put("valid", "audio", at((0, 0, 0), np.nan)))
+    assert wrong.startswith(f"mmsa: {other}: valid: audio: expected finite numbers")
+    assert "unaligned_50.pkl" not in wrong
+    # A field that the other file lacks is not taken from the first one in its place.
+    absent = told(drop("train", "audio_lengths"))
+    assert absent.startswith(f"mmsa: {other}: train: audio_lengths: expected this field")
+    unknown = told(put("train", "text_bert", at((7, 0, 2), 30_000)))
+    assert unknown.startswith(f"mmsa: {other}: train: text_bert: expected token ids below 1")
+    assert "found 30000 in clip 7." in unknown
 
 
 @pytest.mark.real_data

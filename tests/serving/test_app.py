@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -42,21 +44,48 @@ def run(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
     return folder / "run"
 
 
-@pytest.fixture(scope="module")
-def port(run: Path) -> Iterator[int]:
+@contextlib.contextmanager
+def served(run: Path, temporary: Path) -> Iterator[tuple[int, subprocess.Popen]]:
+    """The page of a run, answering; what it keeps for a while is below ``temporary``."""
     chosen = free_port()
     command = ["app", "--run", str(run), "--port", str(chosen), "--max-megabytes", "1"]
-    process = subprocess.Popen([sys.executable, "-m", "mmsa_suparc", *command])
-    for _ in range(240):
-        assert process.poll() is None
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmsa_suparc", *command],
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    try:
+        for _ in range(240):
+            assert process.poll() is None
+            try:
+                socket.create_connection(("127.0.0.1", chosen), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield chosen, process
+    finally:
+        process.terminate()
         try:
-            socket.create_connection(("127.0.0.1", chosen), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield chosen
-    process.terminate()
-    process.wait(30)
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def port(run: Path, temporary: Path) -> Iterator[int]:
+    with served(run, temporary) as (chosen, _):
+        yield chosen
+
+
+def kept(temporary: Path) -> dict[Path, bytes]:
+    """What lies in the upload folder."""
+    (folder,) = temporary.glob("mmsa-app-*")
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def ask(
@@ -125,26 +154,148 @@ def test_no_path_leads_to_a_file(port: int, run: Path) -> None:
         assert not any(secret in content for secret in secrets), path
 
 
-def test_what_is_too_large_is_refused(port: int) -> None:
+def file_data(path: str, url: str | None = None) -> dict[str, object]:
+    """A file as the page's own script names it."""
+    return {"path": path, "url": url, "meta": {"_type": "gradio.FileData"}}
+
+
+def post(port: int, path: str, content: object, **headers: str) -> tuple[int, bytes]:
+    body = json.dumps(content).encode()
+    status, _, answer = ask(
+        port, "POST", path, body=body, Content_Type="application/json", **headers
+    )
+    return status, answer
+
+
+ENDPOINTS = (
+    *(f"/gradio_api/{way}/{name}" for way in ("run", "api", "call", "call/v2")
+      for name in ("0", "extract", "predict", "score")),
+    "/gradio_api/queue/join", "/gradio_api/queue/join/", "/gradio_api/component_server",
+    "/gradio_api/process_recording", "/gradio_api/stream/x", "/gradio_api/cancel",
+    "/gradio_api/vibe-edit", "/run/0", "//gradio_api/run/0", "/gradio_api//run/0",
+)  # fmt: skip
+#: How a request may hide a file: alone, in lists, in dictionaries, where words belong.
+SHAPES = {
+    "alone": lambda file: [file],
+    "words": lambda file: [None, file, ["text"]],
+    "list": lambda file: [[file, file]],
+    "nested": lambda file: [{"value": {"deep": [{"deeper": file}]}}],
+    "boxes": lambda file: [None, "words", [file]],
+}
+
+
+def test_no_request_makes_it_open_a_file_or_an_address(port: int, temporary: Path) -> None:
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as other:  # whom the server must never ask
+        other.setblocking(False)
+        url = f"http://127.0.0.1:{other.getsockname()[1]}/secret"
+        (folder,) = temporary.glob("mmsa-app-*")
+        paths = ("/etc/passwd", "../../../../../../etc/passwd", f"{folder}/../../../../etc/passwd",
+                 "/proc/self/environ", str(folder), "/dev/zero", "/dev/stdin", "\0", "x" * 5000,
+                 url, "file:///etc/passwd")  # fmt: skip
+        for endpoint in ENDPOINTS:
+            for number, path in enumerate(paths):
+                for shape in SHAPES if number == 0 else ("alone", "words"):
+                    for fn in (0, 1) if shape in ("alone", "words") else (0,):
+                        content = {
+                            "data": SHAPES[shape](file_data(path, url)), "fn_index": fn,
+                            "session_hash": "attack", "event_data": None, "component_id": 1,
+                            "fn_name": "x",
+                        }  # fmt: skip
+                        status, answer = post(port, endpoint, content)
+                        assert status in (400, 403, 404, 405), (endpoint, path, shape, status)
+                        assert b"root:" not in answer
+                        asked.append(status)
+        assert len(asked) > 500
+        assert ask(port, "GET", f"/gradio_api/file={url}")[0] == 404
+        assert ask(port, "GET", f"/gradio_api/proxy={url}")[0] == 404
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    for method in ("PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
+        assert ask(port, method, "/gradio_api/run/0")[0] in (400, 405)
+    assert not any(b"root:" in content for content in kept(temporary).values())
+    assert ask(port, "GET", "/")[0] == 200
+
+
+def test_no_other_page_can_send_it_anything(port: int) -> None:
+    content = {"data": ["words"], "fn_index": 0, "session_hash": "attack"}
+    for headers in ({"Host": "example.org"}, {"Origin": "http://example.org"}):
+        for endpoint in ("/gradio_api/queue/join", "/gradio_api/run/0", "/gradio_api/upload"):
+            assert post(port, endpoint, content, **headers)[0] == 403
+
+
+def test_what_is_no_request_is_refused(port: int) -> None:
+    for body in (b"", b"{", b"[" * 100_000, b"\xff\xfe", b"{'data': 1}"):
+        assert ask(port, "POST", "/gradio_api/queue/join", body=body)[0] == 400, body[:20]
+    assert ask(port, "POST", "/gradio_api/queue/join", body=b" " * (2 << 20))[0] == 413
+    assert ask(port, "POST", "/gradio_api/upload", Content_Length="9" * 5000)[0] in (400, 413)
+
+
+def told(port: int, fn: int, data: list[object]) -> str:
+    """What the page's script is told when it asks as it does in a browser."""
+    session = uuid.uuid4().hex
+    content = {"data": data, "fn_index": fn, "session_hash": session, "event_data": None,
+               "trigger_id": None}  # fmt: skip
+    status, answer = post(port, "/gradio_api/queue/join", content)
+    assert status == 200, answer
+    status, _, stream = ask(port, "GET", f"/gradio_api/queue/data?session_hash={session}")
+    assert status == 200
+    events = [json.loads(line[6:]) for line in stream.decode().splitlines() if line]
+    (done,) = [event for event in events if event["msg"] == "process_completed"]
+    assert done["success"], done
+    return str(done["output"]["data"])
+
+
+def test_a_clip_and_words_are_scored_as_a_browser_asks(port: int, temporary: Path) -> None:
+    status, answer = upload(port, b"no video", "my clip.mp4")
+    (path,) = json.loads(answer)
+    assert (status, kept(temporary)[Path(path)]) == (200, b"no video")
+    url = f"http://127.0.0.1:{port}/gradio_api/file={path}"
+    assert "<p>" in told(port, 0, [{**file_data(path, url), "orig_name": "my clip.mp4"}])
+    assert Path(path) not in kept(temporary)
+    assert "data-score" in told(port, 1, [None, "what a wonderful film", ["text"]])
+
+
+def test_an_attacked_page_ends_when_it_is_told_to(run: Path, tmp_path: Path) -> None:
+    with served(run, tmp_path) as (port, process):
+        for path in ("/dev/zero", "/dev/random", "/etc/passwd"):
+            for endpoint in ("/gradio_api/run/0", "/gradio_api/queue/join"):
+                content = {"data": [file_data(path)], "fn_index": 0, "session_hash": "attack"}
+                with contextlib.suppress(TimeoutError):
+                    post(port, endpoint, content)
+        with socket.create_connection(("127.0.0.1", port)) as listening:
+            listening.sendall(
+                f"GET /gradio_api/heartbeat/x HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+            )
+            assert b"200 OK" in listening.recv(4096)
+            process.terminate()
+            process.wait(20)
+    assert not list(tmp_path.glob("mmsa-app-*"))
+
+
+def test_what_is_too_large_is_refused(port: int, temporary: Path) -> None:
+    before = set(kept(temporary))
     status, _, answer = ask(port, "POST", "/gradio_api/upload", Content_Length=str(3 << 20))
     assert status == 413
     assert b"larger than this page takes" in answer
-    # Without a length: the body is counted as it comes.
+    # Whole, and without a length: the body is counted as it comes, whatever it pretends to be.
+    assert upload(port, bytes(3 << 20))[0] == 413
+    assert upload(port, bytes((1 << 20) + (1 << 17)))[0] == 413
+    mark = 'Content-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n'
+    body = f"--x\r\n{mark}".encode() + bytes(4 << 20) + b"\r\n--x--\r\n"
+    pieces = (body[start : start + 65536] for start in range(0, len(body), 65536))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.putrequest("POST", "/gradio_api/upload")
-    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
-    connection.putheader("Transfer-Encoding", "chunked")
-    connection.endheaders()
-    try:
-        for _ in range(64):
-            connection.send(b"10000\r\n" + bytes(65536) + b"\r\n")
-        connection.send(b"0\r\n\r\n")
-        assert connection.getresponse().status in (400, 413)
-    except OSError:
-        pass  # refused while it was sent
-    finally:
-        connection.close()
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    connection.request("POST", "/gradio_api/upload", pieces, headers, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+    # Cut by who sends it.
+    with socket.create_connection(("127.0.0.1", port)) as cut:
+        head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: "
+        cut.sendall(f"{head}{headers['Content-Type']}\r\nContent-Length: 900000\r\n\r\n".encode())
+        cut.sendall(body[:500_000])
     assert ask(port, "GET", "/")[0] == 200
+    assert set(kept(temporary)) == before
 
 
 def test_twenty_uploads_at_once_leave_it_answering(port: int) -> None:
