@@ -6,14 +6,15 @@ Precedence, lowest first: defaults < shared < data set < ``-c`` file < ``--set``
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from mmsa_suparc.errors import ConfigError, UserError, nearest
-from mmsa_suparc.plain_files import parse_yaml, read_mapping
+from mmsa_suparc.errors import ConfigError, UserError, closest, nearest, shown
+from mmsa_suparc.names import LARGEST_SEED, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
+from mmsa_suparc.plain_files import DEEPEST, parse_yaml, read_mapping
 
 
 def _not_a_bool(value: Any) -> Any:
@@ -25,8 +26,11 @@ def _not_a_bool(value: Any) -> Any:
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 Share = Annotated[Float, Field(ge=0, lt=1)]
-Rate = Annotated[Float, Field(ge=0)]
-Count = Annotated[Int, Field(ge=1)]
+Rate = Annotated[Float, Field(ge=0, le=1e6)]
+Clips = Annotated[Int, Field(ge=1, le=MOST_CLIPS)]
+Epochs = Annotated[Int, Field(ge=1, le=MOST_EPOCHS)]
+Units = Annotated[Int, Field(ge=1, le=MOST_UNITS)]
+Seed = Annotated[Int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Settings(BaseModel):
@@ -42,10 +46,12 @@ class SupArcConfig(Settings):
     pretrained: str = Field("bert-base-uncased", description="encoder name or folder")
     use_finetune: bool = Field(True, description="False freezes the text encoder")
     # Model
-    audio_hidden: Count = Field(16, description="BiLSTM units a direction")
-    vision_hidden: Count = Field(32, description="BiLSTM units a direction")
-    lstm_layers: Count = Field(1, description="stacked BiLSTM layers")
-    fusion_width: Count = Field(128, description="width of the fusion vector")
+    audio_hidden: Units = Field(16, description="BiLSTM units a direction")
+    vision_hidden: Units = Field(32, description="BiLSTM units a direction")
+    lstm_layers: Annotated[Int, Field(ge=1, le=MOST_LAYERS)] = Field(
+        1, description="stacked BiLSTM layers"
+    )
+    fusion_width: Units = Field(128, description="width of the fusion vector")
     dropout: Share = Field(0.1, description="on the inputs of both MLPs")
     mask_vector: Literal["zero", "learned"] = Field("zero", description="an absent modality")
     modalities: Annotated[list[Literal["text", "audio", "vision"]], Field(min_length=1)] = Field(
@@ -61,7 +67,7 @@ class SupArcConfig(Settings):
     margin_sign: Literal["subtract", "add"] = "subtract"
     margin_scale: Literal["score_difference", "constant"] = "score_difference"
     sampling: Literal["threshold", "class"] = "threshold"
-    temperature: Annotated[Float, Field(gt=0)] = 0.1
+    temperature: Annotated[Float, Field(gt=0, le=1e6)] = 0.1
     weight_suparc: Rate = Field(0.1, description="α in MAE + α·SupArc + β·triplet + γ·masked")
     # Triplet loss
     weight_triplet: Rate = Field(0.1, description="β")
@@ -71,13 +77,13 @@ class SupArcConfig(Settings):
     )
     mask_rate: Share = Field(0.0, description="augmentation: modalities masked for the MAE")
     # Training
-    batch_size: Count = 16
-    contrastive_batch_size: Annotated[Int, Field(ge=0)] = Field(
+    batch_size: Clips = 16
+    contrastive_batch_size: Annotated[Int, Field(ge=0, le=MOST_CLIPS)] = Field(
         0, description="clips compared with each other, encoded batch_size at a time; 0: a batch"
     )
-    accumulation: Count = Field(1, description="batches a step; pairs stay within a batch")
-    epochs: Count = Field(15, description="at most")
-    early_stop: Count = Field(8, description="epochs without improvement before stopping")
+    accumulation: Clips = Field(1, description="batches a step; pairs stay within a batch")
+    epochs: Epochs = Field(15, description="at most")
+    early_stop: Epochs = Field(8, description="epochs without improvement before stopping")
     KeyEval: str = Field("Loss", description="validation metric that selects the epoch")
     learning_rate_text: Rate = 5e-5
     learning_rate_audio: Rate = 1e-3
@@ -139,7 +145,8 @@ def validate(merged: Merged, schema: type[BaseModel]) -> dict[str, Any]:
     known = schema.model_fields
     for key in merged.values:
         if key not in known:
-            raise ConfigError(f"{merged.sources[key]}: unknown key '{key}'{nearest(key, known)}")
+            hint = nearest(key, known)
+            raise ConfigError(f"{merged.sources[key]}: unknown key {shown(key)}{hint}")
     try:
         return schema.model_validate(merged.values).model_dump()
     except ValidationError as error:
@@ -148,7 +155,7 @@ def validate(merged: Merged, schema: type[BaseModel]) -> dict[str, Any]:
         source = merged.sources.get(str(first["loc"][0]), "default")
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         also = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(f"{source}: {key} = {first['input']!r}: {message}{also}") from None
+        raise ConfigError(f"{source}: {key} = {shown(first['input'])}: {message}{also}") from None
 
 
 def schema_from(name: str, defaults: Mapping[str, Any]) -> type[Settings]:
@@ -200,29 +207,29 @@ def sections(
 
     Understands a flat file, one with the sections ``shared`` and ``datasets``, the toolkit's
     own JSON (``datasetCommonParams`` and one entry a model), and a run folder's config.yaml.
+
+    Raises:
+        ConfigError: something else stands where a section belongs, or the file is of another run.
     """
     if "datasetCommonParams" in content:
         yield from _toolkit_sections(content, source, model=model, dataset=dataset)
     elif "commonParams" in content or "datasetParams" in content:
-        yield Layer(f"{source}: commonParams", content.get("commonParams") or {})
-        yield Layer(
-            f"{source}: datasetParams.{dataset}",
-            (content.get("datasetParams") or {}).get(dataset) or {},
-        )
+        yield section(content, source, "commonParams")
+        yield section(content, source, "datasetParams", dataset)
     elif "shared" in content or "datasets" in content:
         stray = set(content) - {"shared", "datasets", "tune"}
         if stray:
             raise ConfigError(
                 f"{source}: unknown section '{min(stray)}'; expected 'shared' and 'datasets'"
             )
-        yield Layer(f"{source}: shared", content.get("shared") or {})
-        yield Layer(f"{source}: {dataset}", (content.get("datasets") or {}).get(dataset) or {})
+        yield section(content, source, "shared")
+        yield replace(section(content, source, "datasets", dataset), source=f"{source}: {dataset}")
     else:
         for key, what in IDENTITY.items():
             expected = model if key == "model_name" else dataset
             if content.get(key, expected) != expected:
                 raise ConfigError(
-                    f"{source}: is of {what} '{content[key]}'; this run is of '{expected}'"
+                    f"{source}: is of {what} {shown(content[key])}; this run is of '{expected}'"
                 )
         yield Layer(
             source,
@@ -230,23 +237,39 @@ def sections(
         )
 
 
+def section(content: Mapping[str, Any], source: str, *path: str) -> Layer:
+    """What stands below these keys, one in the other; nothing where one is absent or empty.
+
+    Raises:
+        ConfigError: something else than ``key: value`` lines stands there.
+    """
+    values: Any = content
+    for place, key in enumerate(path):
+        values = values.get(key)
+        if values is None:
+            values = {}
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{source}: {'.'.join(path[: place + 1])} = {shown(values)}: expected 'key: value' "
+                "lines"
+            )
+    return Layer(f"{source}: {'.'.join(path)}", values)
+
+
 def _toolkit_sections(
     content: Mapping[str, Any], source: str, *, model: str, dataset: str
 ) -> Iterator[Layer]:
     """The toolkit's JSON, read as its ``config.py`` reads it."""
-    entry = content.get(model)
-    common = dict((entry or {}).get("commonParams") or {})
-    data = content["datasetCommonParams"].get(dataset)
+    common = section(content, source, model, "commonParams")
+    data = section(content, source, "datasetCommonParams", dataset).values
     if data:
-        aligned = common.get("need_data_aligned") and "aligned" in data
-        values = dict(data["aligned" if aligned else "unaligned"])
+        aligned = common.values.get("need_data_aligned") and "aligned" in data
+        kind = "aligned" if aligned else "unaligned"
+        values = section(content, source, "datasetCommonParams", dataset, kind).values
         yield Layer(f"{source}: datasetCommonParams.{dataset}", values)
-    if entry is not None:
-        yield Layer(f"{source}: {model}.commonParams", common)
-        yield Layer(
-            f"{source}: {model}.datasetParams.{dataset}",
-            (entry.get("datasetParams") or {}).get(dataset) or {},
-        )
+    if content.get(model) is not None:
+        yield common
+        yield section(content, source, model, "datasetParams", dataset)
 
 
 def assignments(pairs: Iterable[str], source: str = "--set") -> Layer:
@@ -255,17 +278,21 @@ def assignments(pairs: Iterable[str], source: str = "--set") -> Layer:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key.strip():
-            raise ConfigError(f"{source} {pair}: expected key=value")
+            raise ConfigError(f"{source} {shown(pair)}: expected key=value")
         try:
             value = parse_yaml(text, source) if text else ""
         except UserError:
             value = text
         *parents, last = key.strip().split(".")
+        if len(parents) >= DEEPEST:
+            raise ConfigError(f"{source} {shown(pair)}: more than {DEEPEST} levels of keys")
         level = values
         for parent in parents:
             level = level.setdefault(parent, {})
             if not isinstance(level, dict):
-                raise ConfigError(f"{source} {pair}: '{parent}' was given a value before")
+                raise ConfigError(
+                    f"{source} {shown(pair)}: {shown(parent)} was given a value before"
+                )
         level[last] = value
     return Layer(source, values)
 
@@ -280,14 +307,14 @@ def find_shipped(kind: str, folder: str, name: str) -> Path:
         UserError: neither.
     """
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return path
     shipped = {file.stem: file for file in sorted((plugin_configs() / folder).glob("*.yaml"))}
     if name in shipped:
         return shipped[name]
     raise UserError(
-        f"{kind} {name}: no such file, and none of that name comes with the package"
-        f"{nearest(name, shipped)}; it has {', '.join(shipped)}"
+        f"{kind} {shown(name)}: no such file, and none of that name comes with the package"
+        f"{closest(name, shipped)}; it has {', '.join(shipped)}"
     )
 
 

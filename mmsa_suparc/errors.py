@@ -47,12 +47,33 @@ class StoppedError(SupArcError):
     status = 130
 
 
-def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+def shown(value: object, *, most: int = 60) -> str:
+    """A value as a message shows it: what is too long is cut."""
+    text = repr(value[: 2 * most] if isinstance(value, str) else value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written and be a file's name: half a character, or NUL, can not."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for an unknown word: ``"; did you mean 'threshold'?"``, or the known words."""
     known = sorted(known)
+    close = closest(word, known)
+    return close or ("; known: " + ", ".join(known) if known else "")
+
+
+def closest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+    """The hint alone where a known word is like it; nothing otherwise."""
     by_lower_case = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower(), by_lower_case, n=count, cutoff=0.5)
+    matches = difflib.get_close_matches(word[:100].lower(), by_lower_case, n=count, cutoff=0.5)
     close = [by_lower_case[match] for match in matches]
-    if close:
-        return "; did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
-    return "; known: " + ", ".join(known) if known else ""
+    if not close:
+        return ""
+    return "; did you mean " + " or ".join(f"'{name}'" for name in close) + "?"

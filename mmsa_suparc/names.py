@@ -43,6 +43,10 @@ SCORE_RANGES: dict[str, tuple[float, float]] = {
     "demo": (-3.0, 3.0),
 }
 
+#: The largest numbers that make sense: beyond them memory or years would run out, not be used.
+MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS = 65_536, 100_000, 16, 8_192
+LARGEST_SEED = 2**31 - 1
+
 #: The three subsets with one modality masked, as presence flags (text, audio, vision), and the
 #: three with two masked. ``NESTED_PAIRS`` lists (i, j): ONE_MASKED[i] contains TWO_MASKED[j].
 ONE_MASKED: tuple[tuple[bool, ...], ...] = tuple(

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mmsa_suparc.errors import UserError
+from mmsa_suparc.errors import UserError, is_text
 
 #: Bytes of a file, values of a YAML text, levels of lists and mappings in each other.
 LARGEST, MOST_VALUES, DEEPEST = 1 << 20, 10_000, 30
@@ -172,14 +172,5 @@ def _refuse_unusable(value: Any, source: str, depth: int = 0) -> None:
     if isinstance(value, (dict, list)):
         for each in value.values() if isinstance(value, dict) else value:
             _refuse_unusable(each, source, depth + 1)
-    if isinstance(value, str) and ("\0" in value or not _is_text(value)):
+    if isinstance(value, str) and not is_text(value):
         raise UserError(f"{source}: {value[:40]!r} holds a character that is no text")
-
-
-def _is_text(value: str) -> bool:
-    """Whether it can be written: half of a surrogate pair cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -91,7 +91,7 @@ def test_the_toolkits_json_is_understood(tmp_path: Path) -> None:
         (("margin_on=all",), "--set: margin_on = 'all'"),
         (("margin=.inf",), "--set: margin = inf"),
         (("KeyEval=MEA",), "did you mean 'MAE'"),
-        (("margin",), "--set margin: expected key=value"),
+        (("margin",), "--set 'margin': expected key=value"),
         (("margin.deep=1",), "--set: margin = "),
     ],
 )

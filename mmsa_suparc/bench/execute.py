@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.training.stop import stopped
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def execute(
 
     Raises:
         KeyboardInterrupt: the user stopped it; the cells have saved their state.
+        StoppedError: SIGTERM did, likewise.
     """
     wanted = [job for job in jobs if not job.done and (retry_failed or not job.failed)]
     threads = max(1, cores() // at_once)
@@ -149,13 +151,13 @@ def execute(
 
 @contextlib.contextmanager
 def stopping(running: Running) -> Iterator[None]:
-    """SIGTERM within this block is an interruption, so that no cell is left behind."""
+    """SIGTERM within this block interrupts it, so that no cell is left behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise stopped("stopped; the same command goes on", number)
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

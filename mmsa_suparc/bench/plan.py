@@ -5,16 +5,21 @@ A cell is one training: a named variant of a model, on one data set, with one se
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from mmsa_suparc.config import find_shipped, read_file
-from mmsa_suparc.errors import ConfigError, nearest
+from mmsa_suparc.config import Seed, find_shipped
+from mmsa_suparc.errors import ConfigError, nearest, shown
+from mmsa_suparc.plain_files import read_mapping
 
+#: Files of one benchmark, bytes of each, and trainings.
+MOST_FILES, LARGEST_FILE, MOST_CELLS = 32, 1 << 16, 10_000
 #: What can be measured of a trained model beside its metrics.
 PROBES = ("missing", "noise", "geometry")
 
@@ -38,11 +43,11 @@ class BenchFile(BaseModel):
     title: str = ""
     include: list[str] = Field(default_factory=list)
     data_sets: list[str] = Field(default_factory=list)
-    seeds: list[int] = Field(default_factory=list)
+    seeds: list[Seed] = Field(default_factory=list)
     shared: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, Variant] = Field(default_factory=dict)
     #: Every model that runs on the data set, under its own name.
-    all_models: bool = False
+    all_models: StrictBool = False
     #: The variant with which the others are compared.
     reference: str = ""
     probes: list[str] = Field(default_factory=list)
@@ -99,23 +104,47 @@ def read(path: Path) -> BenchFile:
     """A benchmark file with its includes merged below it.
 
     Raises:
-        ConfigError: an unknown key or a wrong type, in one line.
+        ConfigError: an unknown key or a wrong type, a circle of includes, or too much of them, in
+            one line.
     """
-    return _validated(path, _with_includes(path, ()))
+    return _validated(path, _Includes().merged(path, ()))
 
 
-def _with_includes(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    if path in above:
-        raise ConfigError(f"{path}: includes itself")
-    content = read_file(path)
-    _validated(path, content)
-    merged: dict[str, Any] = {}
-    for name in content.pop("include", []):
-        below = path.parent / name
-        if not below.is_file():
-            raise ConfigError(f"{path}: include: no file {below}")
-        merged = _merged(merged, _with_includes(below, (*above, path)))
-    return _merged(merged, content)
+class _Includes:
+    """A file and what it includes, each read once."""
+
+    def __init__(self) -> None:
+        self._started = 0
+        self._read: dict[Path, dict[str, Any]] = {}
+
+    def merged(self, path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+        """The content of a file above that of its includes.
+
+        Args:
+            path: as the one above names it.
+            above: the files through which it is included.
+        """
+        place = path.resolve()  # one file has many names
+        if place in above:
+            raise ConfigError(f"{path}: includes itself")
+        if place not in self._read:
+            content = self._content(path)
+            result: dict[str, Any] = {}
+            for name in content.pop("include", []):
+                below = path.parent / name
+                if not below.exists():
+                    raise ConfigError(f"{path}: include: no file {below}")
+                result = _merged(result, self.merged(below, (*above, place)))
+            self._read[place] = _merged(result, content)
+        return self._read[place]
+
+    def _content(self, path: Path) -> dict[str, Any]:
+        self._started += 1
+        if self._started > MOST_FILES:
+            raise ConfigError(f"{path}: more than {MOST_FILES} files include each other")
+        content = read_mapping(path, largest=LARGEST_FILE)
+        _validated(path, content)
+        return content
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,16 +164,17 @@ def _validated(path: Path, content: Mapping[str, Any]) -> BenchFile:
     known = BenchFile.model_fields
     for key in content:
         if key not in known:
-            raise ConfigError(f"{path}: unknown key '{key}'{nearest(key, known)}")
+            raise ConfigError(f"{path}: unknown key {shown(key)}{nearest(key, known)}")
     try:
         file = BenchFile.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise ConfigError(f"{path}: {where} = {shown(first['input'])}: {message}") from None
     for probe in file.probes:
         if probe not in PROBES:
-            raise ConfigError(f"{path}: probes: unknown '{probe}'{nearest(probe, PROBES)}")
+            raise ConfigError(f"{path}: probes: unknown {shown(probe)}{nearest(probe, PROBES)}")
     return file
 
 
@@ -169,11 +199,17 @@ def make_plan(
     Raises:
         ConfigError: nothing to run, or an unknown variant.
     """
+    title = shown(file.title)
     datasets = data_sets or file.data_sets
     for name, given in (("seed", seeds or file.seeds), ("data set", datasets)):
-        twice = [one for place, one in enumerate(given) if one in given[:place]]
+        twice = [one for one, times in Counter(given).items() if times > 1]
         if twice:
-            raise ConfigError(f"benchmark '{file.title}': {name} {twice[0]} twice")
+            raise ConfigError(f"benchmark {title}: {name} {shown(twice[0])} twice")
+    asked = len(seeds or file.seeds) * sum(
+        _rows(file, (models_for or {}).get(dataset, [])) for dataset in datasets
+    )
+    if asked > MOST_CELLS:
+        raise ConfigError(f"benchmark {title}: {asked:,} trainings; at most {MOST_CELLS:,}")
     cells = [
         Cell(variant, model, dataset, seed, {**file.shared, **(shared or {}), **values})
         for dataset in datasets
@@ -181,13 +217,11 @@ def make_plan(
         for seed in seeds or file.seeds
     ]
     if not cells:
-        raise ConfigError(f"benchmark '{file.title}': no data set, no seed or no variant")
+        raise ConfigError(f"benchmark {title}: no data set, no seed or no variant")
     names = {cell.variant for cell in cells}
     for name in only or ():
         if name not in names:
-            raise ConfigError(
-                f"benchmark '{file.title}': no variant '{name}'{nearest(name, names)}"
-            )
+            raise ConfigError(f"benchmark {title}: no variant {shown(name)}{nearest(name, names)}")
     cells = [cell for cell in cells if not only or cell.variant in only]
     names = {cell.variant for cell in cells}
     reference = file.reference or cells[0].variant
@@ -195,10 +229,16 @@ def make_plan(
         reference = cells[0].variant
     if reference not in names:
         raise ConfigError(
-            f"benchmark '{file.title}': reference '{reference}' is no variant"
+            f"benchmark {title}: reference {shown(reference)} is no variant"
             f"{nearest(reference, names)}"
         )
     return Plan(file.title, tuple(cells), reference, tuple(file.probes))
+
+
+def _rows(file: BenchFile, models: list[str]) -> int:
+    """How many rows a data set has, counted without making them."""
+    points = [math.prod(map(len, variant.sweep.values())) for variant in file.variants.values()]
+    return sum(points) + (len(models) if file.all_models else 0)
 
 
 def _variants(file: BenchFile, models: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:

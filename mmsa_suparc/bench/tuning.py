@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from mmsa_suparc.config import Layer, plugin_configs, read_file
+from mmsa_suparc.config import Float, Layer, plugin_configs, read_file
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.files import write_atomically, write_text
-from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
+from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest, shown
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
@@ -32,11 +32,11 @@ class Range(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
+    low: Float | None = None
+    high: Float | None = None
+    log: StrictBool = False
     kind: Literal["float", "int"] = "float"
-    choices: list[Any] | None = None
+    choices: Annotated[list[Any], Field(max_length=100)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Range:
@@ -87,7 +87,7 @@ def read_ranges(model: str, path: str | None) -> dict[str, Range]:
             found[name] = Range.model_validate(content)
         except ValidationError as error:
             message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"{file}: {name} = {content!r}: {message}") from None
+            raise ConfigError(f"{file}: {name} = {shown(content)}: {message}") from None
     return found
 
 
@@ -111,9 +111,7 @@ def search(
             "mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'"
         ) from None
     config = _config(wanted)
-    for name in wanted.ranges:
-        if name not in config.values:
-            raise ConfigError(f"ranges: unknown key '{name}'{nearest(name, config.values)}")
+    _check_ranges(wanted, config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wanted.out.mkdir(parents=True, exist_ok=True)
     storage = wanted.storage or f"sqlite:///{(wanted.out / 'trials.db').resolve()}"
@@ -147,6 +145,18 @@ def search(
         )
     _write(wanted, study)
     return dict(study.best_params)
+
+
+def _check_ranges(wanted: Search, config: settings.ModelConfig) -> None:
+    """Before the first trial: names that there are, and values that the model takes."""
+    for name, each in wanted.ranges.items():
+        if name not in config.values:
+            raise ConfigError(f"ranges: unknown key {shown(name)}{nearest(name, config.values)}")
+        whole = type(config.values[name]) is int
+        if each.choices is None and whole and each.kind == "float":
+            raise ConfigError(f"ranges: {name} takes whole numbers; expected kind: int")
+        for value in each.choices or (each.low, each.high):
+            _config(wanted, Layer("ranges", {name: value}))
 
 
 def _config(wanted: Search, *above: Layer) -> settings.ModelConfig:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mmsa_suparc.errors import DiskError, SupArcError, UserError, nearest
+from mmsa_suparc.errors import DiskError, SupArcError, UserError, is_text, nearest, shown
 from mmsa_suparc.version import __version__
 
 VERBS = {
@@ -34,6 +35,8 @@ VERBS = {
 }
 #: What ``mmsa bench`` starts for each of its cells.
 INTERNAL_VERBS = ("cell",)
+#: A path that no file can have.
+PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES}
 
 
@@ -41,16 +44,19 @@ class Parser(argparse.ArgumentParser):
     """Errors in one line; defaults in the help text."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"mmsa: {message} (see: {self.prog} --help)\n")
+        line = _printable(" ".join(message.split()))
+        self.exit(2, f"mmsa: {line} (see: {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0 done, 2 bad input or configuration, 3 diverged, 4 disk, 130 interrupted, 1 a defect.
+        0 done, 1 a defect, 2 bad input or configuration, 3 diverged, 4 disk, 130 interrupted, 143
+        ended by SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _let_every_character_print()
     verbose = _verbosity(arguments)
     try:
         return _dispatch(arguments)
@@ -64,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Python's own word for "no folder on this machine can be written to".
         no_folder_writable = "No usable temporary directory" in str(error)
+        if error.errno in PATH_ERRORS:
+            return _report(f"{shown(error.filename)}: {error.strerror}", UserError.status, verbose)
         if error.errno in DISK_ERRORS or no_folder_writable:
             return _report(
                 f"{error.filename or 'disk'}: {error.strerror}", DiskError.status, verbose
@@ -78,11 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         arguments = ["--help"]
+    for word in arguments:
+        if not is_text(word):
+            raise UserError(f"argument {shown(word)}: expected UTF-8 text")
     verb = "run"
     if arguments[0] in (*VERBS, *INTERNAL_VERBS):
         verb = arguments.pop(0)
     elif not arguments[0].startswith("-"):
-        raise UserError(f"unknown command '{arguments[0]}'{nearest(arguments[0], VERBS)}")
+        raise UserError(f"unknown command {shown(arguments[0])}{nearest(arguments[0], VERBS)}")
     module = importlib.import_module(f"mmsa_suparc.cli.{verb}")
     parser = Parser(
         prog=f"mmsa {verb}" if verb != "run" else "mmsa",
@@ -96,11 +107,18 @@ def _dispatch(arguments: list[str]) -> int:
     return handled or 0
 
 
+def _let_every_character_print() -> None:
+    """What a terminal's encoding lacks is written as an escape, as Python does for errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _verbosity(arguments: list[str]) -> int:
     for flag in ("-v", "--verbose"):
         if flag in arguments[:-1]:
             value = arguments[arguments.index(flag) + 1]
-            return int(value) if value.isdigit() else 1
+            return int(value) if value in ("0", "1", "2") else 1
     return 2 if {"-v2", "--verbose=2"} & set(arguments) else 1
 
 
@@ -110,5 +128,10 @@ def _report(message: str, status: int, verbose: int) -> int:
     process = os.environ.get("RANK", "0")  # one of several, each of which may fail alone
     name = "mmsa" if process == "0" else f"mmsa, process {process}"
     for line in message.splitlines() or [""]:
-        print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
+        print(f"{name}: {_printable(' '.join(line.split()))}", file=sys.stderr)
     return status
+
+
+def _printable(line: str) -> str:
+    """What could steer a terminal is shown instead."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import argparse
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_extraction
 from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", required=True, metavar="DIR", help="the --run-dir of mmsa run")
-    parser.add_argument("--seed", type=int, default=None, metavar="N", help="as in mmsa predict")
+    parser.add_argument(
+        "--run", type=values.path, required=True, metavar="DIR", help="the --run-dir of mmsa run"
+    )
+    parser.add_argument(
+        "--seed", type=values.seed, default=None, metavar="N", help="as in mmsa predict"
+    )
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: here only"
     )
@@ -24,9 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-host", action="append", default=[], metavar="NAME",
         help="with --host 0.0.0.0: a name or address by which others ask for the page; repeatable",
     )  # fmt: skip
-    parser.add_argument("--port", type=int, default=7860, metavar="N", help="default 7860")
     parser.add_argument(
-        "--max-megabytes", type=int, default=100, metavar="N", help="largest upload; default 100"
+        "--port", type=values.whole(1, 65_535), default=7860, metavar="N", help="default 7860"
+    )
+    parser.add_argument(
+        "--max-megabytes",
+        type=values.whole(1, 1_000_000),
+        default=100,
+        metavar="N",
+        help="largest upload; default 100",
     )
     add_extraction(parser, recipe=False)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
@@ -38,10 +49,6 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
 
     limits = extraction_limits(options)
-    if not 0 < options.port < 65536:
-        raise UserError(f"--port {options.port}: expected a number from 1 to 65535")
-    if options.max_megabytes < 1:
-        raise UserError(f"--max-megabytes {options.max_megabytes}: expected a number ≥ 1")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401

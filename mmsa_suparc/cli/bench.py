@@ -6,7 +6,8 @@
 DIR holds results.csv, summary.json, report.html, tables/, figures/ and a run folder a training
 under cells/. What is finished there is not done again: the same command goes on.
 
-Exit status: 0 all trainings are done, 1 some failed (the report names them), 2 bad input.
+Exit status: 0 all trainings are done, 1 some failed (the report names them), 2 bad input,
+130 or 143 stopped by SIGINT or SIGTERM (the same command goes on).
 """
 
 from __future__ import annotations
@@ -17,45 +18,62 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_custom, of_own_data
-from mmsa_suparc.errors import StoppedError, UserError
+from mmsa_suparc.errors import StoppedError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE|NAME", help="a benchmark file, or a shipped one")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "file", type=values.path, metavar="FILE|NAME", help="a benchmark file, or a shipped one"
+    )
+    parser.add_argument(
+        "--out", type=values.path, required=True, metavar="DIR", help="where the results go"
+    )
     parser.add_argument(
         "-d", "--dataset", action="append", default=[], metavar="NAME",
         help="instead of the file's data sets; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "-s", "--seeds", action="append", type=int, default=[], metavar="N",
+        "-s", "--seeds", action="append", type=values.seed, default=[], metavar="N",
         help="instead of the file's seeds; repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME",
         help="only this one of the file's variants; repeatable",
     )  # fmt: skip
-    parser.add_argument("--data-root", default=None, metavar="DIR", help="as in mmsa run")
+    parser.add_argument(
+        "--data-root", type=values.path, default=None, metavar="DIR", help="as in mmsa run"
+    )
     parser.add_argument(
         "--text-encoder", default=None, metavar="NAME_OR_PATH", help="for every model that uses one"
     )
-    parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most, for all")
+    parser.add_argument(
+        "--epochs", type=values.epochs, default=None, metavar="N", help="at most, for all"
+    )
     add_custom(parser)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
         help="a value for all trainings, above the file's shared ones; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="trainings at a time; default 1"
+        "--jobs", type=values.jobs, default=1, metavar="N", help="trainings at a time; default 1"
     )
     parser.add_argument(
         "--executor", choices=("local", "ray"), default="local",
         help="local processes, or a Ray cluster (extra ray); default local",
     )  # fmt: skip
     parser.add_argument("--address", default=None, metavar="HOST", help="of the Ray cluster")
-    parser.add_argument("--cpus", type=float, default=1, metavar="N", help="Ray: cores a training")
-    parser.add_argument("--gpus", type=float, default=0, metavar="N", help="Ray: GPUs a training")
+    parser.add_argument(
+        "--cpus",
+        type=values.number(0.01, 10_000),
+        default=1,
+        metavar="N",
+        help="Ray: cores a training",
+    )
+    parser.add_argument(
+        "--gpus", type=values.number(0, 10_000), default=0, metavar="N", help="Ray: GPUs a training"
+    )
     parser.add_argument(
         "--reference", action="store_true",
         help="show the figures that the toolkit's authors report beside what is measured",
@@ -71,8 +89,6 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.bench.folder import CellFolder
     from mmsa_suparc.config import assignments
 
-    if options.jobs < 1:
-        raise UserError(f"--jobs {options.jobs}: expected a number ≥ 1")
     mmsa_suparc.register()
     file = plan.read(plan.find_file(options.file))
     shared = dict(assignments(options.assignments).values)

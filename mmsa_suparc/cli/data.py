@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_allowances, add_score_range, score_range
 
 #: What ``make-demo`` takes the sizes of, beside the clips.
@@ -23,7 +24,9 @@ SIZES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="name every fault of a feature file, or sum it up")
-    check.add_argument("file", metavar="FILE", help="feature file in the toolkit's format")
+    check.add_argument(
+        "file", type=values.path, metavar="FILE", help="feature file in the toolkit's format"
+    )
     check.add_argument(
         "--data-set", default="mosi", metavar="NAME",
         help="whose score range holds; custom takes --score-range; default mosi",
@@ -38,18 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_allowances(check)
     make = actions.add_parser("make-demo", help="write the embedded data set")
-    make.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    make.add_argument(
+        "--out", type=values.path, required=True, metavar="DIR", help="folder to write to"
+    )
     make.add_argument(
         "--shape", choices=("demo", "mosei"), default="demo",
         help="sizes: the embedded data set's, or CMU-MOSEI's (8.6 GB); default demo",
     )  # fmt: skip
     make.add_argument(
-        "--clips", type=int, nargs=3, metavar=("TRAIN", "VALID", "TEST"),
+        "--clips", type=values.whole(1, 1_000_000), nargs=3, metavar=("TRAIN", "VALID", "TEST"),
         help="clips of each split instead of the shape's",
     )  # fmt: skip
     for name in SIZES:
         make.add_argument(
-            f"--{name.replace('_', '-')}", type=int, metavar="N", help="instead of the shape's"
+            f"--{name.replace('_', '-')}",
+            type=values.whole(1, 10_000),
+            metavar="N",
+            help="instead of the shape's",
         )
     cache = actions.add_parser("cache", help="feature files kept as memory-mapped arrays")
     what = cache.add_mutually_exclusive_group(required=True)
@@ -76,8 +84,6 @@ def _make_demo(options: argparse.Namespace) -> int:
     shape = replace(SHAPES[options.shape], **chosen)
     if options.clips:
         shape = replace(shape, clips=dict(zip(SPLITS, options.clips, strict=True)))
-    if min(*shape.clips.values(), *(getattr(shape, name) for name in SIZES)) < 1:
-        raise UserError("make-demo: a size below 1; expected positive numbers")
     if shape.tokens < SHAPES["demo"].tokens:
         raise UserError(f"--tokens {shape.tokens}: expected at least {SHAPES['demo'].tokens}")
     out = Path(options.out).expanduser()

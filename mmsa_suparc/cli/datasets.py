@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from mmsa_suparc.cli import values
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data-root", default=None, metavar="DIR", help="where to look (or set MMSA_DATA_ROOT)"
+        "--data-root",
+        type=values.path,
+        default=None,
+        metavar="DIR",
+        help="where to look (or set MMSA_DATA_ROOT)",
     )
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 

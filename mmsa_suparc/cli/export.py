@@ -12,17 +12,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", required=True, metavar="DIR", help="the --run-dir of mmsa run")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write")
+    parser.add_argument(
+        "--run", type=values.path, required=True, metavar="DIR", help="the --run-dir of mmsa run"
+    )
+    parser.add_argument(
+        "--out", type=values.path, required=True, metavar="FILE", help="the file to write"
+    )
     parser.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="default onnx")
     parser.add_argument(
         "--with-text-encoder", action="store_true", help="tokens in, instead of their vector"
     )
-    parser.add_argument("--seed", type=int, default=None, metavar="N", help="as in mmsa predict")
+    parser.add_argument(
+        "--seed", type=values.seed, default=None, metavar="N", help="as in mmsa predict"
+    )
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 

@@ -21,21 +21,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_extraction, add_score_range
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="INPUT", help="a folder with label.csv, or a CSV file")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the feature file to write")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="clips at a time; default 1"
+        "input", type=values.path, metavar="INPUT", help="a folder with label.csv, or a CSV file"
     )
     parser.add_argument(
-        "--split-seed", type=int, default=0, metavar="N",
+        "--out", type=values.path, required=True, metavar="FILE", help="the feature file to write"
+    )
+    parser.add_argument(
+        "--jobs", type=values.jobs, default=1, metavar="N", help="clips at a time; default 1"
+    )
+    parser.add_argument(
+        "--split-seed", type=values.seed, default=0, metavar="N",
         help="of the division into splits, where the table has none; default 0",
     )  # fmt: skip
     parser.add_argument(
-        "--parts", default=None, metavar="DIR", help="keeps each clip; default OUT.parts"
+        "--parts",
+        type=values.path,
+        default=None,
+        metavar="DIR",
+        help="keeps each clip; default OUT.parts",
     )
     add_score_range(parser)
     add_extraction(parser)
@@ -48,8 +57,6 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.progress import progress
     from mmsa_suparc.videos import clip_table, extraction, recipe
 
-    if options.jobs < 1:
-        raise UserError(f"--jobs {options.jobs}: expected a number ≥ 1")
     out = Path(options.out).expanduser()
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; expected a file to write")

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmsa_suparc.cli import values
+
 
 def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     """``-m -d -c --data-root --text-encoder --set``."""
@@ -23,7 +25,7 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "(see: mmsa datasets); default mosi",
     )  # fmt: skip
     parser.add_argument(
-        "-c", "--config", default="", metavar="FILE",
+        "-c", "--config", type=values.path, default="", metavar="FILE",
         help="YAML, or the toolkit's JSON; merged over the defaults",
     )  # fmt: skip
     parser.add_argument(
@@ -31,7 +33,7 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="one value of the configuration, above the file; repeatable, dots nest",
     )  # fmt: skip
     parser.add_argument(
-        "--data-root", default=None, metavar="DIR",
+        "--data-root", type=values.path, default=None, metavar="DIR",
         help="folder that holds MOSI/Processed/… (or set MMSA_DATA_ROOT)",
     )  # fmt: skip
     parser.add_argument(
@@ -51,7 +53,7 @@ def add_allowances(parser: argparse.ArgumentParser) -> None:
 def add_custom(parser: argparse.ArgumentParser) -> None:
     """``--features --metrics --data-name --score-range``: a data set of one's own."""
     parser.add_argument(
-        "--features", default=None, metavar="FILE",
+        "--features", type=values.path, default=None, metavar="FILE",
         help="the feature file, instead of the data set's own; with -d custom, one's own "
         "(see: mmsa extract)",
     )  # fmt: skip
@@ -67,7 +69,8 @@ def add_custom(parser: argparse.ArgumentParser) -> None:
 
 def add_score_range(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--score-range", nargs=2, type=float, default=None, metavar=("LOW", "HIGH"),
+        "--score-range", nargs=2, type=values.number(-1e6, 1e6), default=None,
+        metavar=("LOW", "HIGH"),
         help="lowest and highest score of data of one's own; default -3 3",
     )  # fmt: skip
 
@@ -86,16 +89,16 @@ def add_extraction(parser: argparse.ArgumentParser, *, recipe: bool = True) -> N
     """``--recipe --fet-python --max-seconds``: features from videos."""
     if recipe:
         parser.add_argument(
-            "--recipe", default="default", metavar="NAME|FILE",
+            "--recipe", type=values.path, default="default", metavar="NAME|FILE",
             help="what to extract: plugin_configs/fet; default 'default', openSMILE and mediapipe",
         )  # fmt: skip
     parser.add_argument(
-        "--fet-python", default=None, metavar="FILE",
+        "--fet-python", type=values.path, default=None, metavar="FILE",
         help="the Python of the environment that has MMSA-FET (or set MMSA_FET_PYTHON); "
         "default this one",
     )  # fmt: skip
     parser.add_argument(
-        "--max-seconds", type=float, default=60.0, metavar="N",
+        "--max-seconds", type=values.number(0.01, 600), default=60.0, metavar="N",
         help="longest clip; default 60",
     )  # fmt: skip
 
@@ -109,11 +112,8 @@ def end_cleanly() -> None:
 
 def extraction_limits(options: argparse.Namespace) -> Any:
     """What one clip may cost."""
-    from mmsa_suparc.errors import UserError
     from mmsa_suparc.videos.media import Limits
 
-    if not 0 < options.max_seconds <= 600:
-        raise UserError(f"--max-seconds {options.max_seconds:g}: expected a number up to 600")
     return Limits(seconds=options.max_seconds, wait=max(25.0, options.max_seconds / 2))
 
 

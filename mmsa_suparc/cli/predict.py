@@ -19,29 +19,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_extraction
 from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", required=True, metavar="DIR", help="the --run-dir of mmsa run")
+    parser.add_argument(
+        "--run", type=values.path, required=True, metavar="DIR", help="the --run-dir of mmsa run"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--video", metavar="FILE", help="one clip")
-    source.add_argument("--csv", metavar="FILE", help="many: columns path, text (and id)")
-    source.add_argument("--features", metavar="FILE", help="all clips of a feature file")
+    source.add_argument("--video", type=values.path, metavar="FILE", help="one clip")
+    source.add_argument(
+        "--csv", type=values.path, metavar="FILE", help="many: columns path, text (and id)"
+    )
+    source.add_argument(
+        "--features", type=values.path, metavar="FILE", help="all clips of a feature file"
+    )
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--text", metavar="WORDS", help="what is said in the video")
-    words.add_argument("--text-file", metavar="FILE", help="likewise, from a file")
+    words.add_argument(
+        "--text-file", type=values.path, metavar="FILE", help="likewise, from a file"
+    )
     words.add_argument(
         "--speech-recognition", metavar="NAME_OR_PATH",
         help="a wav2vec2 or whisper model that writes down what is said",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=int, default=None, metavar="N",
+        "--seed", type=values.seed, default=None, metavar="N",
         help="which training of the run; default the best on validation",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--out", default=None, metavar="FILE", help="also write a CSV")
+    parser.add_argument(
+        "--out", type=values.path, default=None, metavar="FILE", help="also write a CSV"
+    )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:N")
     parser.add_argument(
         "--precision", default=None, choices=("auto", "fp32", "bf16", "fp16"),

@@ -17,8 +17,9 @@ Other verbs (mmsa VERB --help):
   export     a trained model as ONNX or torch.export
   doctor     versions, devices, paths found, and the repairs in force
 
-Exit status: 0 done, 2 bad input or configuration, 3 training diverged,
-4 disk or I/O, 130 or 143 stopped by SIGINT or SIGTERM (--resume goes on).
+Exit status: 0 done, 1 an internal error, 2 bad input or configuration,
+3 training diverged, 4 disk or I/O, 130 or 143 stopped by SIGINT or SIGTERM
+(--resume goes on).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import (
     add_allowances,
     add_custom,
@@ -47,12 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
     add_custom(parser)
     parser.add_argument(
-        "-s", "--seeds", action="append", type=int, default=[], metavar="N",
+        "-s", "--seeds", action="append", type=values.seed, default=[], metavar="N",
         help="random seed; repeatable; default 1111 to 1115 (demo: 1111)",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most so many")
     parser.add_argument(
-        "--run-dir", default=None, metavar="DIR",
+        "--epochs", type=values.epochs, default=None, metavar="N", help="at most so many"
+    )
+    parser.add_argument(
+        "--run-dir", type=values.path, default=None, metavar="DIR",
         help="run folder; default runs/MODEL-DATASET-TIME",
     )  # fmt: skip
     parser.add_argument(
@@ -65,11 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cpu, cuda, cuda:N; default CUDA where there is one",
     )  # fmt: skip
     parser.add_argument(
-        "-g", "--gpu-ids", action="append", type=int, default=[], metavar="N",
+        "-g", "--gpu-ids", action="append", type=values.whole(-1, 127), default=[], metavar="N",
         help="GPU number, as in the toolkit; -1 means CPU",
     )  # fmt: skip
     parser.add_argument(
-        "-n", "--num-workers", type=int, default=0, metavar="N",
+        "-n", "--num-workers", type=values.whole(0, 1_024), default=0, metavar="N",
         help="loader processes for the toolkit's models; default 0 (SupArc needs none)",
     )  # fmt: skip
     parser.add_argument(
@@ -81,13 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the toolkit's random search over its declared values, scored on validation",
     )  # fmt: skip
     parser.add_argument(
-        "-tt", "--tune-times", type=int, default=50, metavar="N",
+        "-tt", "--tune-times", type=values.whole(1, 1_000_000), default=50, metavar="N",
         help="sets of values to try; default 50",
     )  # fmt: skip
     for letter, modality in (("T", "text"), ("A", "audio"), ("V", "vision")):
         parser.add_argument(
-            f"-F{letter.lower()}", f"--feature-{letter}", default="", metavar="FILE",
-            help=f"feature file to take {modality} from",
+            f"-F{letter.lower()}", f"--feature-{letter}", type=values.path, default="",
+            metavar="FILE", help=f"feature file to take {modality} from",
         )  # fmt: skip
     parser.add_argument(
         "--tracker", choices=("tensorboard", "wandb"), default=None,
@@ -95,15 +99,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_allowances(parser)
     parser.add_argument(
-        "--model-save-dir", default="", metavar="DIR",
+        "--model-save-dir", type=values.path, default="", metavar="DIR",
         help="also save the weights there, as MODEL-DATASET-SEED.pth",
     )  # fmt: skip
     parser.add_argument(
-        "--res-save-dir", default="", metavar="DIR",
+        "--res-save-dir", type=values.path, default="", metavar="DIR",
         help="the toolkit's results table is DIR/normal/DATASET.csv; default ~/MMSA/results",
     )  # fmt: skip
     parser.add_argument(
-        "--log-dir", default="", metavar="DIR",
+        "--log-dir", type=values.path, default="", metavar="DIR",
         help="also log to DIR/MODEL-DATASET.log, as the toolkit does",
     )  # fmt: skip
 
@@ -112,7 +116,8 @@ def handle(options: argparse.Namespace) -> int:
     # Large pages for torch's memory on Linux, where the system offers them: a tenth of the time
     # of a training step on a CPU. Read once, when torch is loaded.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    _check_numbers(options)
+    if len(set(options.seeds)) < len(options.seeds):
+        raise UserError("-s: a seed is named twice; name each once")
     quiet_libraries(options.verbose)
     config = load_config(options)
 
@@ -200,18 +205,3 @@ def _device_name(options: argparse.Namespace) -> str | None:
     if not options.gpu_ids:
         return None
     return "cpu" if options.gpu_ids[0] < 0 else f"cuda:{options.gpu_ids[0]}"
-
-
-def _check_numbers(options: argparse.Namespace) -> None:
-    for flag, value, least in (
-        ("--epochs", options.epochs, 1),
-        ("-n", options.num_workers, 0),
-        ("-tt", options.tune_times, 1),
-    ):
-        if value is not None and value < least:
-            raise UserError(f"{flag} {value}: expected a number ≥ {least}")
-    for seed in options.seeds:
-        if not 0 <= seed < 2**31:
-            raise UserError(f"-s {seed}: expected a number from 0 to {2**31 - 1}")
-    if len(set(options.seeds)) < len(options.seeds):
-        raise UserError("-s: a seed is named twice; name each once")

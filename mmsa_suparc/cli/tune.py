@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import (
     add_custom,
     add_model_and_data,
@@ -20,31 +21,36 @@ from mmsa_suparc.cli.options import (
     load_config,
     quiet_libraries,
 )
-from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
     add_custom(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
-    parser.add_argument("--trials", type=int, default=50, metavar="N", help="in all; default 50")
     parser.add_argument(
-        "--ranges", default=None, metavar="FILE",
+        "--out", type=values.path, required=True, metavar="DIR", help="where the results go"
+    )
+    parser.add_argument(
+        "--trials", type=values.whole(1, 1_000_000), default=50, metavar="N",
+        help="in all; default 50",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ranges", type=values.path, default=None, metavar="FILE",
         help="YAML of names and ranges; default: the shipped ones of the model",
     )  # fmt: skip
     parser.add_argument(
         "--storage", default=None, metavar="URL", help="of the trials; default DIR/trials.db"
     )
-    parser.add_argument("-s", "--seed", type=int, default=1111, metavar="N", help="default 1111")
-    parser.add_argument("--epochs", type=int, default=None, metavar="N", help="at most so many")
+    parser.add_argument(
+        "-s", "--seed", type=values.seed, default=1111, metavar="N", help="default 1111"
+    )
+    parser.add_argument(
+        "--epochs", type=values.epochs, default=None, metavar="N", help="at most so many"
+    )
     parser.add_argument("--device", default=None, metavar="NAME", help="as in mmsa run")
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
 def handle(options: argparse.Namespace) -> int:
-    if options.trials < 1:
-        raise UserError(f"--trials {options.trials}: expected a number ≥ 1")
-
     quiet_libraries(options.verbose)
     from mmsa_suparc.bench import tuning
     from mmsa_suparc.runs.seeds import find_feature_file

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,13 @@ from mmsa_suparc.config import (
     merge,
     read_file,
     schema_from,
+    section,
     sections,
     validate,
 )
 from mmsa_suparc.data.demo import make_demo
-from mmsa_suparc.errors import ConfigError, UserError, nearest
-from mmsa_suparc.names import METRICS
+from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
+from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
 from mmsa_suparc.toolkit import modules, registry
 
 #: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
@@ -43,6 +46,8 @@ LOADER_DEFAULTS: dict[str, Any] = {
     "transformers": "bert",
     "language": "en",
 }
+#: The largest values of what every model has.
+MOST_OF_ALL = {"batch_size": MOST_CLIPS, "early_stop": MOST_EPOCHS, "epochs": MOST_EPOCHS}
 #: Settled by the data, whatever a file says.
 FROM_DATA = ("feature_dims", "seq_lens", "train_samples")
 ENVIRONMENT_DATA_ROOT = "MMSA_DATA_ROOT"
@@ -100,7 +105,8 @@ def find_model(name: str) -> str:
         UserError: unknown; names the nearest.
     """
     if name.lower() not in model_names():
-        raise UserError(f"unknown model '{name}'{nearest(name, model_names())} (see: mmsa models)")
+        hint = nearest(name, model_names())
+        raise UserError(f"unknown model {shown(name)}{hint} (see: mmsa models)")
     return name.lower()
 
 
@@ -112,7 +118,7 @@ def find_dataset(name: str) -> str:
     """
     if name.lower() not in dataset_names():
         raise UserError(
-            f"unknown data set '{name}'{nearest(name, dataset_names())} (see: mmsa datasets)"
+            f"unknown data set {shown(name)}{nearest(name, dataset_names())} (see: mmsa datasets)"
         )
     return name.lower()
 
@@ -151,7 +157,7 @@ def load(
                 f"{config_file}: says nothing of model '{model}' on data set '{dataset}'"
             )
         above += found
-        roots.append((content.get("datasetCommonParams") or {}).get("dataset_root_dir"))
+        roots.append(_root_in(content, str(config_file)))
     above += overrides
     roots.append(modules.default_config()["datasetCommonParams"]["dataset_root_dir"])
 
@@ -164,6 +170,10 @@ def load(
     values = validate(merged, schema)
     sources = {key: merged.sources.get(key, "built-in default") for key in values}
     _check_common(values, sources, own_trainer=entry is not None)
+    if entry is None:
+        _check_sizes(values, sources)
+    if dataset == "custom":
+        _check_own_data(values, sources)
     tune = (entry.config.get("tune") if entry else _toolkit_tune(model)) or {}
     root = next(root for root in roots if root)
     chosen = frozenset(key for layer in above for key in layer.values)
@@ -200,20 +210,69 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
 
 def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_trainer: bool) -> None:
     """Keys that mean the same in every model."""
-    for key in ("batch_size", "early_stop", "epochs"):
+    for key, most in MOST_OF_ALL.items():
         value = values.get(key)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ConfigError(f"{sources[key]}: {key} = {value!r}: expected a whole number ≥ 1")
+        if value is not None and (type(value) is not int or not 1 <= value <= most):
+            raise ConfigError(
+                f"{sources[key]}: {key} = {shown(value)}: expected a whole number from 1 to {most}"
+            )
+    for key, value in values.items():
+        if not all(map(math.isfinite, _numbers_in(value))):
+            raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected finite numbers")
     name = values["KeyEval"]
     if name not in METRICS:
         raise ConfigError(
-            f"{sources['KeyEval']}: KeyEval = {name!r}: unknown metric{nearest(name, METRICS)}"
+            f"{sources['KeyEval']}: KeyEval = {shown(name)}: unknown metric{nearest(name, METRICS)}"
         )
     if not own_trainer and name != "Loss" and METRICS[name].better == "lower":
         raise ConfigError(
             f"{sources['KeyEval']}: KeyEval = {name}: the toolkit's trainers would look for its "
             "highest value; use Loss"
         )
+
+
+def _check_sizes(values: dict[str, Any], sources: dict[str, str]) -> None:
+    """Sizes of the toolkit's models, whose configuration has no bounds of its own."""
+    for key, value in values.items():
+        if key in FROM_DATA or key in MOST_OF_ALL or key.startswith("missing_"):
+            continue
+        most = MOST_LAYERS if re.search("layer|level", key) else MOST_UNITS
+        if any(abs(number) > most for number in _numbers_in(value)):
+            raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected at most {most}")
+
+
+def _check_own_data(values: dict[str, Any], sources: dict[str, str]) -> None:
+    """What the user says of data of his own: a range, whose metrics, a name for files."""
+    found = values["score_range"]
+    numbers = [each for each in found if type(each) in (int, float)]
+    if not (len(found) == len(numbers) == 2 and numbers[0] < numbers[1]):
+        raise ConfigError(
+            f"{sources['score_range']}: score_range = {shown(found)}: expected the lowest score, "
+            "then the highest"
+        )
+    for key, pattern, expected in (
+        ("metrics", "mosi|sims", "mosi or sims"),
+        ("data_name", r"[\w.-]{1,100}", "letters, digits, . _ -: it names files"),
+    ):
+        if not re.fullmatch(pattern, values[key]):
+            raise ConfigError(f"{sources[key]}: {key} = {shown(values[key])}: expected {expected}")
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    """All numbers in a value, however deep in lists and mappings."""
+    if isinstance(value, (Mapping, list, tuple)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers_in(each)
+    elif isinstance(value, (int, float)):
+        yield value
+
+
+def _root_in(content: Mapping[str, Any], source: str) -> str | None:
+    """The data root that a file in the toolkit's format names."""
+    root = section(content, source, "datasetCommonParams").values.get("dataset_root_dir")
+    if root is not None and not isinstance(root, str):
+        raise ConfigError(f"{source}: dataset_root_dir = {shown(root)}: expected a folder")
+    return root
 
 
 def _toolkit_tune(model: str) -> dict[str, Any]:
@@ -281,7 +340,9 @@ def toolkit_tune_args(
     own = config_file if config_file and Path(config_file) != default else None
     model, dataset = find_model(model_name), find_dataset(dataset_name)
     config = load(model, dataset)
-    tune = dict(read_file(own).get(model, {}).get("debugParams") or {}) if own else config.tune
+    tune = config.tune
+    if own:
+        tune = section(read_file(own), str(own), model, "debugParams").values
     if not tune:
         raise UserError(f"model '{model}' declares no values to tune over")
     args = args_for(config)

@@ -157,7 +157,7 @@ def test_killed_anywhere_it_goes_on_and_repeats_no_finished_cell(demo: Demo) -> 
             process.send_signal(number)
             process.wait()
         if number == signal.SIGTERM:
-            assert process.returncode == 130
+            assert process.returncode == 143
             assert "the same command goes on" in process.err
     first = {path: path.stat().st_mtime_ns for path in Path("out/cells").glob("*/records.jsonl")}
     done = mmsa_in_a_process(*command)

@@ -54,7 +54,7 @@ def test_mistakes_are_named(mmsa: Callable, demo: Demo) -> None:
     base = ("tune", "-d", "demo", "--out", "tuning")
     for arguments, message in (
         (("--ranges", "ranges.yaml"), "unknown key 'treshold'; did you mean 'threshold'"),
-        (("--trials", 0), "--trials 0"),
+        (("--trials", 0), "--trials: found '0'"),
         (("-m", "lf_dnn"), "no ranges to search for model 'lf_dnn'"),
     ):
         status, _, err = mmsa(*base, *arguments)

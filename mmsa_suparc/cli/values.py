@@ -1,0 +1,72 @@
+"""What an option may hold: argparse types that say what they found and what they expect."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mmsa_suparc.errors import shown
+from mmsa_suparc.names import LARGEST_SEED, MOST_EPOCHS
+
+#: Bytes of a name and of a path: what Linux allows, less what is written inside a folder.
+LONGEST_NAME, LONGEST_PATH = 255, 3_800
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"found {shown(text)}, expected a whole number from {least} to {most}"
+            )
+        return number
+
+    return read
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A number within bounds; NaN is within none."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"found {shown(text)}, expected a number from {least:g} to {most:g}"
+            )
+        return value
+
+    return read
+
+
+seed = whole(0, LARGEST_SEED)
+epochs = whole(1, MOST_EPOCHS)
+#: Trainings, clips or trials at a time.
+jobs = whole(1, 1_024)
+
+
+def path(text: str) -> str:
+    """The path of a file or folder that there can be."""
+    names = Path(text).parts
+    if any(len(os.fsencode(name)) > LONGEST_NAME for name in names):
+        raise argparse.ArgumentTypeError(
+            f"found {shown(text)}, expected names of at most {LONGEST_NAME} bytes"
+        )
+    if len(os.fsencode(text)) > LONGEST_PATH:
+        raise argparse.ArgumentTypeError(
+            f"found {shown(text)}, expected a path of at most {LONGEST_PATH} bytes"
+        )
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"found {shown(text)}: no user of that name") from None
+    return text
