@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data.missing import Inputs
+from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs.folder import RunFolder
@@ -35,6 +36,10 @@ class Trained:
     @property
     def is_suparc(self) -> bool:
         return self.config.model == "suparc"
+
+    def ids(self, split: str) -> list[str]:
+        """The clips' names, as every table of a run has them."""
+        return [plain_cell(str(name)) for name in self.loaders[split].dataset.ids]
 
     def inputs(self, split: str) -> Inputs:
         """What the model sees of a split."""
@@ -76,7 +81,7 @@ class Trained:
             pd.DataFrame(
                 {
                     "split": split,
-                    "id": [str(name) for name in data.ids],
+                    "id": self.ids(split),
                     "label": column(data.labels["M"]),
                     **{
                         f"label_{name}": column(data.labels[name[0].upper()])
