@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import SequentialSampler
 
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data.missing import Inputs
@@ -22,6 +22,7 @@ from mmsa_suparc.runs.folder import RunFolder
 from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
 from mmsa_suparc.toolkit import registry, settings
+from mmsa_suparc.toolkit.loaders import batch_size_of, make_loader
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Trained:
             value = getattr(inputs, name)
             if value is not None:
                 setattr(data, name, value)
-        return DataLoader(data, batch_size=self.loaders[split].batch_size, shuffle=False)
+        size = batch_size_of(self.loaders[split])
+        return make_loader(data, SequentialSampler(data), batch_size=size)
 
     def scores(self) -> pd.DataFrame:
         """split, id, label of every clip, training ones included; ``label_text``, ``label_audio``
