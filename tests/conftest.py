@@ -42,7 +42,7 @@ def demo(own_folders: None) -> Demo:
 def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a small file of MOSI's shape, without a ``text`` array."""
     root = tmp_path_factory.mktemp("data")
-    content = feature_file({"train": 20, "valid": 9, "test": 11})
+    content = feature_file({"train": 21, "valid": 11, "test": 11})
     for fields in content.values():
         del fields["text"]
         # Fewer frames: the recurrent baselines step through them one by one.

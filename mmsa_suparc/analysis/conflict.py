@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench.results import Results, mae
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
 from mmsa_suparc.names import MODALITIES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: The subset that lacks a modality, by its first letter.
 WITHOUT = {"text": "av", "audio": "tv", "vision": "ta"}
@@ -41,38 +46,46 @@ def section(results: Results, dataset: str) -> Section | None:
             "up to 1.",
         ],
     )  # fmt: skip
-    figure, plots = axes(2)
-    for place, (variant, subsets) in enumerate(probed.items()):
+    shares_of = {}
+    for variant, subsets in probed.items():
         whole = subsets["tav"]
         change = np.array([np.abs(whole - subsets[WITHOUT[m]]).mean() for m in MODALITIES])
-        shares = change / change.sum() if change.sum() else change
+        shares = (change / change.sum() if change.sum() else change).tolist()
+        shares_of[variant] = shares
         table.rows.append(
             [
                 Entry(variant), number(mae(whole[contradicts], labels[contradicts])),
                 number(mae(whole[~contradicts], labels[~contradicts])), *map(number, shares),
             ]
         )  # fmt: skip
-        plots[0].barh(
-            [place + offset for offset in (0.2, -0.2)],
-            [table.rows[-1][1].number, table.rows[-1][2].number],
-            height=0.38, color=["C3", "C0"],
-        )  # fmt: skip
-        left = np.concatenate([[0], np.cumsum(shares)[:-1]])
-        for share, start, color in zip(shares, left, ("C0", "C1", "C2"), strict=True):
-            plots[1].barh(place, share, left=start, height=0.6, color=color)
-    names = list(probed)
-    plots[0].set_yticks(range(len(names)), names, fontsize=8)
-    plots[0].set_xlabel("test MAE: contradicting (red), others (blue)")
-    plots[1].set_yticks(range(len(names)), [""] * len(names))
-    plots[1].set_xlabel("contribution: text (blue), audio, vision (green)")
+    errors = {row[0].text: (row[1].number, row[2].number) for row in table.rows}
     rank(table, [1, 2], ["MAE", "MAE"])
     return Section(
         f"Contradiction and importance on {dataset}",
         "Where the modalities of a clip say different things, and how much of a prediction hangs "
         "on each. Taken from the predictions with modalities masked (P1).",
         [table],
-        {f"{dataset}-conflict": figure},
+        {f"{dataset}-conflict": bars(errors, shares_of)},
     )
+
+
+def bars(
+    errors: Mapping[str, tuple[float, float]], shares_of: Mapping[str, Sequence[float]]
+) -> Figure:
+    """A row a variant, the first on top: MAE of contradicting and other clips, and the shares of
+    text, audio and vision."""
+    figure, (left, right) = axes(2, height=0.4 * len(errors) + 1.8, share_rows=True)
+    for place, (variant, pair) in enumerate(errors.items()):
+        left.barh([place - 0.2, place + 0.2], pair, height=0.38, color=["C3", "C0"])
+        start = 0.0
+        for share, color in zip(shares_of[variant], ("C0", "C1", "C2"), strict=True):
+            right.barh(place, share, left=start, height=0.6, color=color)
+            start += share
+    left.set_yticks(range(len(errors)), list(errors), fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel("test MAE: contradicting (red), others (blue)")
+    right.set_xlabel("contribution: text (blue), audio, vision (green)")
+    return figure
 
 
 def annotated(results: Results, dataset: str) -> np.ndarray | None:
@@ -81,21 +94,16 @@ def annotated(results: Results, dataset: str) -> np.ndarray | None:
     columns = [f"label_{name}" for name in MODALITIES]
     if table is None or not set(columns) <= set(table.columns):
         return None
-    return table.loc[table["split"] == "test", columns].to_numpy().T
+    table = table[table["split"] == "test"]
+    places = results.known_clips(dataset).places(table["id"], "labels.csv")
+    return table.iloc[places][columns].to_numpy().T
 
 
 def _by_subset(results: Results, dataset: str, variant: str) -> dict[str, np.ndarray]:
     """Predictions (N,) by modalities kept, averaged over seeds."""
-    tables = [
-        table[table["protocol"] == "P1"]
-        for result in results.of(dataset, variant)
-        if (table := result.read("missing.csv")) is not None
-    ]
-    if not tables:
-        return {}
-    whole = pd.concat(tables)
-    count = len(results.labels(dataset))
-    return {
-        str(level): part["prediction"].to_numpy().reshape(-1, count).mean(axis=0)
-        for level, part in whole.groupby("level", sort=False)
-    }
+    found: dict[str, list[np.ndarray]] = {}
+    for result in results.of(dataset, variant):
+        for (protocol, level), predictions in results.probed(result, "missing").items():
+            if protocol == "P1":
+                found.setdefault(level, []).append(predictions)
+    return {level: np.mean(predictions, axis=0) for level, predictions in found.items()}

@@ -9,9 +9,10 @@ import torch
 from scipy import stats
 
 from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import Entry, Table, number
-from mmsa_suparc.losses.pairs import unit_vectors
+from mmsa_suparc.losses.pairs import positive_pairs, unit_vectors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,21 +28,21 @@ SEED = 0
 def section(results: Results, dataset: str) -> Section | None:
     """There where cells of SupArc were probed for their geometry."""
     shown = {
-        variant: cell
+        variant: probed[0]
         for variant in results.plan.variants
-        if (cell := next((c for c in results.of(dataset, variant) if vectors(c) is not None), None))
+        if (probed := [c for c in results.of(dataset, variant) if c.folder.fusion.is_file()])
     }
     if not shown:
         return None
     table = Table(
         f"{dataset}-geometry", f"Fusion vectors of the test clips on {dataset}",
-        ["variant", "Spearman (angle, Δ)", "effective rank", "uniformity", "alignment",
+        ["variant", "Spearman (angle, Δ)", "effective rank", "uniformity", "threshold", "alignment",
          "triplet order"],
         notes=["First seed. Effective rank: exp of the entropy of the normalised singular values. "
                "Uniformity: log mean exp(−2 |z_i − z_j|²), lower is more spread. Alignment: mean "
-               "|z_i − z_j|² of pairs within 0.5 score units. Triplet order: share of clips and "
-               "nested pairs whose complete vector is closer to the one with fewer modalities "
-               "masked."],
+               "|z_i − z_j|² of pairs within the training's own threshold (score units). Triplet "
+               "order: share of clips and nested pairs whose complete vector is closer to the one "
+               "with fewer modalities masked."],
     )  # fmt: skip
     found = Section(
         f"Geometry on {dataset}",
@@ -49,12 +50,12 @@ def section(results: Results, dataset: str) -> Section | None:
         "space itself, coloured by score.",
         [table],
     )
-    labels = results.labels(dataset)
+    clips = results.known_clips(dataset)
+    of_variant = {variant: vectors(cell, clips) for variant, cell in shown.items()}
     figure, (curve,) = axes()
     for variant, cell in shown.items():
-        features = vectors(cell)
-        assert features is not None
-        angles, differences = pairs(features, labels)
+        features, threshold = of_variant[variant], float(cell.values()["threshold"])
+        angles, differences = pairs(features, clips.labels)
         spearman = float(stats.spearmanr(angles, differences).statistic)
         order = cell.read("geometry.csv")
         share = float(order["share"].mean()) if order is not None and len(order) else np.nan
@@ -62,7 +63,8 @@ def section(results: Results, dataset: str) -> Section | None:
         table.rows.append(
             [
                 Entry(variant), number(spearman), number(ranked), number(uniformity(features)),
-                number(alignment(features, labels)), number(share),
+                Entry(f"{threshold:g}", threshold),
+                number(alignment(features, clips.labels, threshold)), number(share),
             ]
         )  # fmt: skip
         found.warnings += _warnings(results, dataset, variant, ranked, spearman)
@@ -72,17 +74,16 @@ def section(results: Results, dataset: str) -> Section | None:
     curve.set_ylabel("mean angle (radians)")
     curve.legend(fontsize=7, frameon=False)
     found.figures[f"{dataset}-geometry"] = figure
-    found.figures[f"{dataset}-projection"] = _projections(shown, labels)
+    found.figures[f"{dataset}-projection"] = _projections(of_variant, clips.labels)
     return found
 
 
-def _projections(shown: dict[str, CellResult], labels: np.ndarray) -> Figure:
+def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
     """PCA and t-SNE of a few variants, coloured by score."""
-    few = list(shown)[:MOST_SHOWN]
+    few = list(of_variant)[:MOST_SHOWN]
     figure, plots = axes(2 * len(few), width=3.6)
     for place, variant in enumerate(few):
-        features = vectors(shown[variant])
-        assert features is not None
+        features = of_variant[variant]
         for plot, flat, name in (
             (plots[2 * place], principal(features), "PCA"),
             (plots[2 * place + 1], neighbours(features), "t-SNE"),
@@ -115,10 +116,15 @@ def _warnings(
     return []
 
 
-def vectors(cell: CellResult) -> np.ndarray | None:
-    """(N, D) complete fusion vectors of the test split; None where they were not kept."""
-    path = cell.folder.fusion
-    return np.load(path) if path.is_file() else None
+def vectors(cell: CellResult, clips: KnownClips) -> np.ndarray:
+    """(N, D) complete fusion vectors of the test clips, in this order.
+
+    Raises:
+        UserError: those of other clips were kept.
+    """
+    with np.load(cell.folder.fusion) as kept:
+        found: np.ndarray = kept["vectors"]
+        return found[clips.places(kept["ids"].tolist(), cell.in_words(cell.folder.fusion.name))]
 
 
 def unit(features: np.ndarray) -> np.ndarray:
@@ -151,11 +157,12 @@ def uniformity(features: np.ndarray) -> float:
     return float(np.log(np.exp(-2 * (2 - 2 * (z @ z.T)[rows, columns])).mean()))
 
 
-def alignment(features: np.ndarray, labels: np.ndarray, *, near: float = 0.5) -> float:
-    """Mean |z_i − z_j|² of pairs within ``near`` score units."""
+def alignment(features: np.ndarray, labels: np.ndarray, threshold: float) -> float:
+    """Mean |z_i − z_j|² of pairs whose scores differ by at most ``threshold``."""
     z = unit(features)
     rows, columns = np.triu_indices(len(z), k=1)
-    is_near = np.abs(labels[rows] - labels[columns]) <= near
+    near = positive_pairs(torch.tensor(labels), sampling="threshold", threshold=threshold)
+    is_near = near.numpy()[rows, columns]
     if not is_near.any():
         return float("nan")
     return float((2 - 2 * (z @ z.T)[rows, columns])[is_near].mean())

@@ -56,25 +56,20 @@ def section(results: Results, dataset: str) -> Section | None:
 
 def measured(results: Results, dataset: str) -> pd.DataFrame:
     """variant, seed, protocol, level, mae."""
-    rows = []
-    for result in results.cells:
-        if result.cell.dataset != dataset or result.record is None:
-            continue
-        for name in ("missing.csv", "noise.csv"):
-            table = result.read(name)
-            if table is None:
-                continue
-            labels = result.predictions("test")["label"].to_numpy()
-            for (protocol, level), part in table.groupby(["protocol", "level"], sort=False):
-                rows.append(
-                    {
-                        "variant": result.cell.variant,
-                        "seed": result.cell.seed,
-                        "protocol": protocol,
-                        "level": str(level),
-                        "mae": mae(part["prediction"].to_numpy(), labels),
-                    }
-                )
+    labels = results.labels(dataset)
+    rows = [
+        {
+            "variant": result.cell.variant,
+            "seed": result.cell.seed,
+            "protocol": protocol,
+            "level": level,
+            "mae": mae(predictions, labels),
+        }
+        for result in results.cells
+        if result.cell.dataset == dataset and result.record is not None
+        for name in ("missing", "noise")
+        for (protocol, level), predictions in results.probed(result, name).items()
+    ]
     return pd.DataFrame(rows)
 
 

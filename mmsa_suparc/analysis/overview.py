@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.results import Results
-from mmsa_suparc.bench.tables import compare, difference_table, main_table, reported_table
+from mmsa_suparc.bench.tables import (
+    BELOW_ZERO,
+    compare,
+    difference_table,
+    main_table,
+    reported_table,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def section(results: Results, dataset: str) -> Section:
@@ -29,26 +41,44 @@ def section(results: Results, dataset: str) -> Section:
         return found
     found.tables.insert(1, difference_table(results, dataset))
     found.tables.append(difference_table(results, dataset, "valid"))
-    figure, (left, right) = axes(2, height=0.32 * len(plan.variants) + 1.6)
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
-    for place, variant in enumerate(reversed(names)):
-        values = results.values(dataset, variant, "MAE")
-        color = "C1" if variant == plan.reference else "C0"
-        left.plot(values, [place] * len(values), "o", color=color, alpha=0.5, markersize=4)
-        left.plot([sum(values) / len(values)], [place], "|", color=color, markersize=16)
-        if variant in differences:
-            d, _ = differences[variant]
-            right.plot([d.low, d.high], [place, place], color="C0")
-            right.plot([d.value], [place], "o", color="C0", markersize=4)
-    left.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
-    left.set_xlabel("test MAE (score units), a point a seed")
-    right.set_yticks(range(len(names)), [""] * len(names))
-    right.axvline(0, color="gray", linewidth=0.8)
-    right.set_xlabel(f"MAE less that of {plan.reference}, 95%")
-    found.figures[f"{dataset}-results"] = figure
+    found.figures[f"{dataset}-results"] = forest(
+        {variant: results.values(dataset, variant, "MAE") for variant in names},
+        {variant: (d.low, d.value, d.high) for variant, (d, _) in differences.items()},
+        plan.reference,
+    )
     fewest = min(len(results.of(dataset, variant)) for variant in names)
     if fewest < statistics.SEEDS_FOR_A_MARK:
         found.warnings.append(
             f"{dataset}: a variant has {fewest} seed(s); how much seeds differ is not known"
         )
     return found
+
+
+def forest(
+    errors: Mapping[str, Sequence[float]],
+    differences: Mapping[str, tuple[float, float, float]],
+    reference: str,
+) -> Figure:
+    """A row a variant, the first on top: its test MAE by seed, and its difference to the reference.
+
+    Args:
+        errors: by variant and seed.
+        differences: lower end, value and upper end; none of the reference's own.
+        reference: the variant with which the others are compared.
+    """
+    figure, (left, right) = axes(2, height=0.32 * len(errors) + 1.8, share_rows=True)
+    for place, (variant, values) in enumerate(errors.items()):
+        color = "C1" if variant == reference else "C0"
+        left.plot(values, [place] * len(values), "o", color=color, alpha=0.5, markersize=4)
+        left.plot([sum(values) / len(values)], [place], "|", color=color, markersize=16)
+        if variant in differences:
+            low, value, high = differences[variant]
+            right.plot([low, high], [place, place], color="C0")
+            right.plot([value], [place], "o", color="C0", markersize=4)
+    left.set_yticks(range(len(errors)), list(errors), fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel("test MAE (score units), a point a seed")
+    right.axvline(0, color="gray", linewidth=0.8)
+    right.set_xlabel(f"MAE less that of {reference}, 95%\n{BELOW_ZERO}")
+    return figure

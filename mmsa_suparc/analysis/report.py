@@ -34,14 +34,12 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
 
     Returns:
         The report's path.
+
+    Raises:
+        UserError: cells that were measured on other clips.
     """
-    tidy = results.tidy()
-    write_text(folder / "results.csv", tidy.to_csv(index=False))
-    if find_spec("pyarrow"):
-        columns = tidy.to_parquet(index=False)
-        write_atomically(folder / "results.parquet", lambda file: file.write(columns))
-    summary = tables.as_json(results)
-    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    # Whatever can be refused is refused before a file is written.
+    tidy, summary = results.tidy(), tables.as_json(results)
     sections = [
         found
         for dataset in results.plan.datasets
@@ -49,6 +47,11 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
         for analysis in ANALYSES
         if (found := analysis(results, dataset)) is not None
     ]
+    write_text(folder / "results.csv", tidy.to_csv(index=False))
+    if find_spec("pyarrow"):
+        columns = tidy.to_parquet(index=False)
+        write_atomically(folder / "results.parquet", lambda file: file.write(columns))
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     pictures: dict[str, str] = {}
     for section in sections:
         for table in section.tables:

@@ -22,12 +22,18 @@ class Section:
     warnings: list[str] = field(default_factory=list)
 
 
-def axes(count: int = 1, *, width: float = 4.2, height: float = 3.4) -> tuple[Figure, list]:
-    """A figure with a row of plots, drawn without a display."""
+def axes(
+    count: int = 1, *, width: float = 4.2, height: float = 3.4, share_rows: bool = False
+) -> tuple[Figure, list]:
+    """A figure with a row of plots, drawn without a display.
+
+    Args:
+        share_rows: one vertical axis for all, whose names stand at the first.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * count, height), layout="constrained")
-    plots = [figure.add_subplot(1, count, place + 1) for place in range(count)]
+    plots = list(figure.subplots(1, count, squeeze=False, sharey=share_rows)[0])
     for plot in plots:
         plot.spines[["top", "right"]].set_visible(False)
     return figure, plots

@@ -60,25 +60,24 @@ def section(results: Results, dataset: str) -> Section | None:
 
 
 def _points(results: Results, dataset: str) -> pd.DataFrame:
-    """A row a finished cell of a sweep: its values and metrics."""
+    """A row a finished cell of a sweep: its values, those that the sweep leaves alone too, and
+    its metrics."""
     rows = []
     for result in results.cells:
-        values = result.cell.values
-        if result.cell.dataset != dataset or not result.record or "threshold" not in values:
+        cell = result.cell
+        if cell.dataset != dataset or not result.record or "threshold" not in cell.values:
             continue
-        metrics = result.record["metrics"]
+        values, metrics = result.values(), result.record["metrics"]
         rows.append(
             {
-                "threshold": values["threshold"],
-                "margin": values.get("margin", np.nan),
-                "temperature": values.get("temperature", np.nan),
+                **{name: values.get(name) for name in ("threshold", "margin", "temperature")},
                 "valid_mae": metrics["valid"]["MAE"],
                 "mae": metrics["test"]["MAE"],
                 "corr": metrics["test"]["Corr"],
             }
         )
-    values = {"margin": -1.0, "temperature": -1.0}  # where the sweep leaves one as it is
-    return pd.DataFrame(rows).fillna(values) if rows else pd.DataFrame()
+    # A model of somebody's own may have a threshold and neither of the others.
+    return pd.DataFrame(rows).dropna(subset=["margin", "temperature"]) if rows else pd.DataFrame()
 
 
 def positive_shares(results: Results, dataset: str, thresholds: list[float]) -> dict[float, float]:

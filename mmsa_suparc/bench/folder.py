@@ -6,7 +6,7 @@
     cell.log       what it printed
     seconds.json   how long it took; failed.json: or why it failed
     labels.csv     split, id, label of every clip
-    missing.csv, noise.csv, geometry.csv, fusion.npy   what was asked of the trained model
+    missing.csv, noise.csv, geometry.csv, fusion.npz   what was asked of the trained model
     toolkit/       the toolkit's results table, which is shared by nobody here
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from mmsa_suparc.data.files import write_text
+from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.runs.folder import RunFolder
 
 LAST_LINES = 12
@@ -43,8 +44,8 @@ class CellFolder(RunFolder):
 
     @property
     def fusion(self) -> Path:
-        """(N, D) complete fusion vectors of the test clips."""
-        return self.path / "fusion.npy"
+        """The test clips' ``ids`` (N,) and complete fusion ``vectors`` (N, D)."""
+        return self.path / "fusion.npz"
 
     @property
     def toolkit(self) -> Path:
@@ -76,7 +77,7 @@ class CellFolder(RunFolder):
     def read_table(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables by its file's name; None where it has none."""
         path = self.path / name
-        return pd.read_csv(path, dtype={"level": str}) if path.is_file() else None
+        return read_table(path) if path.is_file() else None
 
     def seconds(self) -> float | None:
         """How long it took, where it has ended well."""

@@ -44,7 +44,7 @@ def run_probe(name: str, trained: Trained, folder: CellFolder) -> None:
         _geometry(trained, folder)
         return
     scenarios = {"missing": _missing, "noise": _noise}[name](trained.inputs("test"))
-    ids = [str(clip) for clip in trained.loaders["test"].dataset.ids]
+    ids = trained.ids("test")
     rows = [
         pd.DataFrame(
             {
@@ -82,9 +82,9 @@ def _noise(inputs: Inputs) -> Iterator[tuple[str, str, list[str], Inputs]]:
 def _geometry(trained: Trained, folder: CellFolder) -> None:
     """SupArc's fusion vectors, and how often the modality triplet's order holds.
 
-    ``fusion.npy`` (N, D) complete vectors of the test split; ``geometry.csv`` a row a nested
-    pair: modalities kept by the one and by the other, and the share of clips whose complete
-    vector is closer to the first.
+    ``fusion.npz`` complete vectors of the test clips; ``geometry.csv`` a row a nested pair:
+    modalities kept by the one and by the other, and the share of clips whose complete vector is
+    closer to the first.
     """
     if not trained.is_suparc:
         write_text(folder.probe("geometry"), "one,two,share\n")
@@ -111,5 +111,6 @@ def _geometry(trained: Trained, folder: CellFolder) -> None:
                 "share": float((near > far).double().mean()),
             }
         )
-    write_atomically(folder.fusion, lambda file: np.save(file, whole.numpy()))
+    ids = np.array(trained.ids("test"))
+    write_atomically(folder.fusion, lambda file: np.savez(file, ids=ids, vectors=whole.numpy()))
     write_text(folder.probe("geometry"), pd.DataFrame(rows).to_csv(index=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mmsa_suparc.bench.folder import CellFolder
+from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.plan import Cell, Plan
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
 from mmsa_suparc.names import METRICS
@@ -31,12 +32,20 @@ class CellResult:
     def status(self) -> str:
         return "failed" if self.failure else "done" if self.record else "missing"
 
+    def in_words(self, part: str) -> str:
+        """A part of it, for messages."""
+        return f"'{self.cell.name}' ({part})"
+
+    def values(self) -> dict[str, Any]:
+        """All values that it was trained with, its model's own included."""
+        return self.folder.seed(self.cell.seed).read_config()
+
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
         return self.folder.read_table(name)
 
     def predictions(self, split: str) -> pd.DataFrame:
-        """id, label, prediction of a split, in the split's order."""
+        """id, label, prediction of a split, in the cell's own order."""
         table = self.folder.seed(self.cell.seed).read_predictions()
         return table[table["split"] == split].reset_index(drop=True)
 
@@ -111,25 +120,53 @@ class Results:
     def predictions(
         self, dataset: str, variant: str, split: str = "test", seeds: set[int] | None = None
     ) -> np.ndarray:
-        """(S, N) by seed and clip; of all finished seeds or of these."""
+        """(S, N) by seed and clip, in the order of :meth:`known_clips`; of all finished seeds or
+        of these.
+
+        Raises:
+            UserError: a cell has other clips, or other scores of them.
+        """
+        clips = self.known_clips(dataset, split)
         return np.array(
             [
-                result.predictions(split)["prediction"]
+                clips.predictions(result.predictions(split), result.in_words(split))
                 for result in sorted(self.of(dataset, variant), key=lambda one: one.cell.seed)
                 if seeds is None or result.cell.seed in seeds
             ]
         )
 
+    def probed(self, result: CellResult, name: str) -> dict[tuple[str, str], np.ndarray]:
+        """By protocol and level, what a cell predicted (N,) for the test clips, in the order of
+        :meth:`known_clips`; empty where it was not probed.
+
+        Raises:
+            UserError: it was probed on other clips.
+        """
+        table = result.read(f"{name}.csv")
+        if table is None:
+            return {}
+        clips, found = self.known_clips(result.cell.dataset), {}
+        for (protocol, level), part in table.groupby(["protocol", "level"], sort=False):
+            places = clips.places(part["id"], result.in_words(f"{name}.csv, {protocol} {level}"))
+            found[str(protocol), str(level)] = part["prediction"].to_numpy()[places]
+        return found
+
     def seeds_of(self, dataset: str, variant: str) -> set[int]:
         """The finished ones."""
         return {result.cell.seed for result in self.of(dataset, variant)}
 
-    def labels(self, dataset: str, split: str = "test") -> np.ndarray:
-        """(N,) scores."""
+    def known_clips(self, dataset: str, split: str = "test") -> KnownClips:
+        """A split's clips, in the order of the first finished cell: all others are joined to
+        them by their ids."""
         for result in self.cells:
             if result.record and result.cell.dataset == dataset:
-                return result.predictions(split)["label"].to_numpy()
-        return np.zeros(0)
+                scores = result.predictions(split).set_index("id")["label"]
+                return KnownClips(scores, result.in_words(split))
+        return KnownClips(pd.Series(dtype=float), dataset)
+
+    def labels(self, dataset: str, split: str = "test") -> np.ndarray:
+        """(N,) scores, in the order of :meth:`known_clips`."""
+        return self.known_clips(dataset, split).labels
 
     def training_mean(self, dataset: str) -> float | None:
         """The mean score of the training clips."""
@@ -153,8 +190,11 @@ class Results:
         labels = self.labels(dataset, split)
         if mean is None or not len(labels):
             return {}
-        measure = sims_metrics if "Mult_acc_3" in self.metric_names(dataset) else mosi_metrics
-        return measure(np.full(len(labels), mean), labels)
+        return self.measure(dataset)(np.full(len(labels), mean), labels)
+
+    def measure(self, dataset: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+        """(predictions (N,), scores (N,)) -> the metrics that the data set's cells were given."""
+        return sims_metrics if "Mult_acc_3" in self.metric_names(dataset) else mosi_metrics
 
 
 def mae(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -36,6 +36,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
+#: How every difference of a report is to be read: the variant's less the reference's.
+BELOW_ZERO = "below 0: better than the reference"
 #: How a split's tables are called.
 SPLIT_WORDS = {"test": ("results", "Test"), "valid": ("validation", "Validation")}
 
@@ -116,7 +118,7 @@ def difference_table(results: Results, dataset: str, split: str = "test") -> Tab
         ["variant", "difference", "95% interval", "p", "p (Holm)", "effect", "p over seeds"],
         notes=[
             "Predictions averaged over seeds, the same clips drawn for both (paired bootstrap, "
-            f"{statistics.RESAMPLES} resamples). Below 0: better than the reference. Effect: mean "
+            f"{statistics.RESAMPLES} resamples). {BELOW_ZERO.capitalize()}. Effect: mean "
             "difference of absolute errors in its standard deviations. p over seeds: exact "
             f"sign-flip test, from {statistics.SEEDS_FOR_A_TEST} common seeds on.",
         ],

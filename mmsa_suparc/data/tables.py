@@ -21,6 +21,18 @@ def plain_cell(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
+#: Columns of our tables that hold words; '007' and 'NA' are names of clips.
+_WORDS = {"split", "id", "protocol", "level", "kept", "one", "two"}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV file of ours: words as they stand there, everything else numbers."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in table.columns.difference(list(_WORDS)):
+        table[column] = pd.to_numeric(table[column])
+    return table
+
+
 def append_rows(path: Path, rows: pd.DataFrame) -> None:
     """Add rows to a CSV file under a lock; new columns are added, absent values left blank.
 

@@ -43,6 +43,7 @@ from mmsa_suparc.data import store
 from mmsa_suparc.data.cache import code_fingerprint
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.data.store import Record
+from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
 from mmsa_suparc.training.checkpoint import save_weights
@@ -205,7 +206,7 @@ class SeedFolder:
 
     def read_predictions(self) -> pd.DataFrame:
         """split, id, label, prediction of the validation and the test clips, in their order."""
-        return pd.read_csv(self.path / "predictions.csv")
+        return read_table(self.path / "predictions.csv")
 
     def read_checksum(self) -> str:
         """The SHA-256 of the weights that were written."""

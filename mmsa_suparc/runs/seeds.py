@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest
 from mmsa_suparc.runs.recorder import Recorder
-from mmsa_suparc.toolkit import context, settings
+from mmsa_suparc.toolkit import context, registry, settings
 from mmsa_suparc.toolkit.calls import build
+from mmsa_suparc.toolkit.loaders import batch_size_of, has_only_lone_clips
 from mmsa_suparc.training import processes
 
 Row = dict[str, Any]
@@ -55,11 +57,12 @@ def train_seed(
 
     Raises:
         DivergedError: no epoch improved on validation, or a prediction is not finite.
+        UserError: the model cannot train on batches of one clip, and there are no others.
     """
     loaders, model, trainer = build(args, seed=seed, num_workers=num_workers)
     prepare(trainer)
     recorder = Recorder(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
-    with recorder.training():
+    with recorder.training(), _naming_lone_clips(args["model_name"], loaders["train"]):
         trainer.do_train(model, loaders)
     weights = model.state_dict()
     if processes.is_main():
@@ -95,6 +98,25 @@ def train_seed(
     del model, trainer, loaders
     gc.collect()
     return SeedResult(seed, measured, pd.concat(predictions), recorder.history, weights)
+
+
+@contextlib.contextmanager
+def _naming_lone_clips(model: str, loader: Any) -> Iterator[None]:
+    """Say so where a model of the toolkit fails on batches of one clip, as those with batch
+    normalisation do; there are none but where there is one clip, or ``batch_size`` is 1.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError, IndexError) as error:
+        if registry.trainer_offers(model, "takes_arrays") or not has_only_lone_clips(loader):
+            raise
+        raise UserError(
+            f"-m {model}: cannot train on batches of one clip: {error}; found "
+            f"{len(loader.dataset)} training clips and batch_size = {batch_size_of(loader)}, "
+            "expected at least 2 of each"
+        ) from error
 
 
 def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:

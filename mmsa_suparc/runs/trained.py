@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import SequentialSampler
 
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data.missing import Inputs
+from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs.folder import RunFolder
 from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
 from mmsa_suparc.toolkit import registry, settings
+from mmsa_suparc.toolkit.loaders import batch_size_of, make_loader
 
 
 @dataclass
@@ -35,6 +37,10 @@ class Trained:
     @property
     def is_suparc(self) -> bool:
         return self.config.model == "suparc"
+
+    def ids(self, split: str) -> list[str]:
+        """The clips' names, as every table of a run has them."""
+        return [plain_cell(str(name)) for name in self.loaders[split].dataset.ids]
 
     def inputs(self, split: str) -> Inputs:
         """What the model sees of a split."""
@@ -63,7 +69,8 @@ class Trained:
             value = getattr(inputs, name)
             if value is not None:
                 setattr(data, name, value)
-        return DataLoader(data, batch_size=self.loaders[split].batch_size, shuffle=False)
+        size = batch_size_of(self.loaders[split])
+        return make_loader(data, SequentialSampler(data), batch_size=size)
 
     def scores(self) -> pd.DataFrame:
         """split, id, label of every clip, training ones included; ``label_text``, ``label_audio``
@@ -76,7 +83,7 @@ class Trained:
             pd.DataFrame(
                 {
                     "split": split,
-                    "id": [str(name) for name in data.ids],
+                    "id": self.ids(split),
                     "label": column(data.labels["M"]),
                     **{
                         f"label_{name}": column(data.labels[name[0].upper()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 import mmsa_suparc
-from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.data.demo import Demo, feature_file
 from mmsa_suparc.toolkit import catalogue, modules, settings
 
 MOSI_MODELS = sorted(name for name in modules.model_names() if "mosi" in modules.datasets_of(name))
@@ -27,9 +28,10 @@ def test_the_models_that_must_run_are_known() -> None:
 
 @pytest.mark.parametrize("model", [*MOSI_MODELS, "suparc"])
 def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> None:
+    """In batches of ten, of 21, 11 and 11 clips: the last one of each split would have one clip."""
     status, _, err = mmsa(
         "-m", model, "-d", "mosi", "--data-root", small_root, "--text-encoder", demo.encoder,
-        "-s", 7, "--epochs", 1, "--run-dir", "run", "-g", -1,
+        "-s", 7, "--epochs", 1, "--run-dir", "run", "-g", -1, "--set", "batch_size=10",
     )  # fmt: skip
     why_not = {e.name: e.why_not for e in catalogue.models("mosi")}[model]
     if why_not and model not in MUST_RUN:
@@ -42,7 +44,7 @@ def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> 
     history = pd.read_csv(seed / "history.csv")
     assert history["epoch"].tolist() == [1]
     predictions = pd.read_csv(seed / "predictions.csv")
-    assert predictions.groupby("split").size().to_dict() == {"test": 11, "valid": 9}
+    assert predictions.groupby("split").size().to_dict() == {"test": 11, "valid": 11}
     measured = json.loads((seed / "metrics.json").read_text())
     for split in ("valid", "test"):
         part = predictions[predictions["split"] == split]
@@ -52,6 +54,36 @@ def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> 
             assert measured[split]["Loss"] == pytest.approx(error, abs=1e-4)
     row = pd.read_csv("run/results.csv").iloc[0]
     assert row["MAE"] == measured["test"]["MAE"]
+
+
+@pytest.fixture(scope="module")
+def lone_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root whose file has one clip in each split."""
+    path = tmp_path_factory.mktemp("lone") / "MOSI" / "Processed" / "unaligned_50.pkl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps(feature_file({"train": 1, "valid": 1, "test": 1})))
+    return path.parents[2]
+
+
+def test_one_clip_in_all_is_refused_by_name_where_a_model_cannot(
+    mmsa: Callable, lone_clip: Path, small_root: Path, demo: Demo
+) -> None:
+    arguments = ("-d", "mosi", "--text-encoder", demo.encoder, "-s", 1, "--epochs", 1)
+    for model, root, size in (
+        ("lf_dnn", small_root, 1), ("tfn", lone_clip, 16), ("mmim", lone_clip, 16),
+    ):  # fmt: skip
+        status, _, err = mmsa(
+            "-m", model, *arguments, "--data-root", root, "--run-dir", model, "--set",
+            f"batch_size={size}",
+        )  # fmt: skip
+        assert status == 2
+        assert f"-m {model}: cannot train on batches of one clip" in err
+        assert len(err.splitlines()) == 1
+        assert not Path(model, "records.jsonl").exists()
+    for model in ("mult", "suparc"):
+        arguments_ = ("-m", model, *arguments, "--data-root", lone_clip, "--run-dir", model)
+        status, _, err = mmsa(*arguments_)
+        assert (status, err) == (0, "")
 
 
 def test_a_file_with_text_features_needs_no_encoder(

@@ -114,6 +114,8 @@ def run(mmsa: Callable, root: Path, demo: Demo, model: str) -> pd.DataFrame:
     assert (status, err) == (0, "")
     predictions = pd.read_csv("run/seed-1/predictions.csv")
     assert np.isfinite(predictions[["label", "prediction"]]).all(axis=None)
+    history = pd.read_csv("run/seed-1/history.csv")
+    assert np.isfinite(history.filter(regex="^loss")).all(axis=None)
     measured = json.loads(Path("run/seed-1/metrics.json").read_text())
     assert np.isfinite(measured["test"]["MAE"])
     return predictions

@@ -209,7 +209,7 @@ class TestRuns:
             featurePath=str(small_root / "MOSI/Processed/unaligned_50.pkl"),
         )  # fmt: skip
         modules.module("run").MMDataLoader(args, 0)
-        assert args.train_samples == 20
+        assert args.train_samples == 21
         assert args.feature_dims == [64, 12, 16]
         assert list(args.seq_lens) == [25, 25, 25]
         assert args.text_out == 64

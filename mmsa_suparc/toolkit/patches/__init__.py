@@ -22,7 +22,7 @@ def every(run_seed: results.RunSeed) -> tuple[Patch, ...]:
         data.data_sets,
         data.metrics,
         data.one_read,
-        data.ordered_evaluation,
+        data.batches,
         libraries.no_gpu,
         libraries.scheduler_keyword,
         libraries.text_encoder,

@@ -7,12 +7,13 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from mmsa_suparc.data.reader import reading_once
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
 from mmsa_suparc.toolkit import features, registry, settings
 from mmsa_suparc.toolkit.context import scored_as
+from mmsa_suparc.toolkit.loaders import make_loader
 from mmsa_suparc.toolkit.modules import module
 from mmsa_suparc.toolkit.patching import Overlay, original, patch, replace
 
@@ -97,11 +98,12 @@ def one_read(undo: contextlib.ExitStack) -> None:
 
 
 @patch(
-    "ordered-evaluation",
-    does="validation and test clips keep their order; the random numbers drawn stay the same",
-    answers="data_loader.py:232",
+    "batches",
+    does="no batch of one clip beside others; validation and test clips keep their order; the "
+    "random numbers drawn stay the same",
+    answers="data_loader.py:228-233",
 )
-def ordered_evaluation(undo: contextlib.ExitStack) -> None:
+def batches(undo: contextlib.ExitStack) -> None:
     class InOrder(RandomSampler):
         """Draws what a shuffling sampler draws, so that training is not changed, and
         gives the clips in order."""
@@ -111,9 +113,10 @@ def ordered_evaluation(undo: contextlib.ExitStack) -> None:
                 pass
             return iter(range(len(self.data_source)))
 
-    def make(dataset: Any, *, shuffle: bool = False, **options: Any) -> Any:
-        if getattr(dataset, "mode", "train") == "train":
-            return DataLoader(dataset, shuffle=shuffle, **options)
-        return DataLoader(dataset, sampler=InOrder(dataset), **options)
+    def make(dataset: Any, *, batch_size: int, shuffle: bool, **options: Any) -> Any:
+        sampler_of = SequentialSampler if not shuffle else RandomSampler
+        if getattr(dataset, "mode", "train") != "train":
+            sampler_of = InOrder
+        return make_loader(dataset, sampler_of(dataset), batch_size=batch_size, **options)
 
     replace(undo, module("data_loader"), "DataLoader", make)

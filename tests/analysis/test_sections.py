@@ -1,0 +1,142 @@
+"""What the sections of a report say of cells whose numbers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmsa_suparc.analysis import conflict, geometry, intensity, overview, threshold
+from mmsa_suparc.bench.tables import BELOW_ZERO, compare
+from tests.helpers.cells import VALUES, make_cell, make_results
+
+LABELS = np.linspace(-3, 3, 25)
+OFFSETS = {"reference": 0.5, "worst": 0.9, "best": 0.1}
+
+
+def of_offsets(root: Path) -> Any:
+    """Three variants, each wrong by an offset for every clip; the first is the reference."""
+    cells = [make_cell(root, name, LABELS + offset, LABELS) for name, offset in OFFSETS.items()]
+    return make_results(*cells, reference="reference")
+
+
+def in_column(table: Any, name: str) -> list[Any]:
+    return [row[table.head.index(name)] for row in table.rows]
+
+
+def row_of(plot: Any, place: float) -> float:
+    """Where a row is on the page."""
+    return float(plot.transData.transform((0, place))[1])
+
+
+def test_an_interval_stands_beside_its_variant_s_name(tmp_path: Path) -> None:
+    results = of_offsets(tmp_path)
+    figure = overview.section(results, "mosi").figures["mosi-results"]
+    figure.draw_without_rendering()
+    left, right = figure.axes
+    names = {
+        label.get_text(): row_of(left, place)
+        for label, place in zip(left.get_yticklabels(), left.get_yticks(), strict=True)
+    }
+    assert sorted(names, key=names.get, reverse=True) == list(OFFSETS)  # from the top
+    dots = [line for line in right.lines if line.get_marker() == "o"]
+    shown = {round(row_of(right, dot.get_ydata()[0]), 3): dot.get_xdata()[0] for dot in dots}
+    expected = {
+        round(names[variant], 3): pytest.approx(difference.value)
+        for variant, (difference, _) in compare(results, "mosi").items()
+    }
+    assert shown == expected
+    assert not any(one.get_visible() and one.get_text() for one in right.get_yticklabels())
+
+
+def test_rows_of_the_contradiction_picture_are_shared_too() -> None:
+    figure = conflict.bars(
+        {"one": (1.0, 0.5), "two": (2.0, 0.1), "three": (0.1, 0.2)},
+        dict.fromkeys(("one", "two", "three"), (0.5, 0.3, 0.2)),
+    )
+    figure.draw_without_rendering()
+    left, right = figure.axes
+    for place in range(3):
+        pair = left.patches[2 * place : 2 * place + 2]
+        middle = np.mean([bar.get_y() + bar.get_height() / 2 for bar in pair])
+        shares = right.patches[3 * place]
+        beside = shares.get_y() + shares.get_height() / 2
+        assert row_of(left, middle) == pytest.approx(row_of(right, beside))
+        assert row_of(left, left.get_yticks()[place]) == pytest.approx(row_of(left, middle))
+
+
+def test_below_zero_is_better_everywhere(tmp_path: Path) -> None:
+    results = of_offsets(tmp_path)
+    differences = {name: d.value for name, (d, _) in compare(results, "mosi").items()}
+    assert differences == {"worst": pytest.approx(0.4), "best": pytest.approx(-0.4)}
+    whole = overview.section(results, "mosi")
+    assert BELOW_ZERO in whole.figures["mosi-results"].axes[1].get_xlabel()
+    notes = [note for table in whole.tables if "less that" in table.title for note in table.notes]
+    assert len(notes) == 2
+    assert all(BELOW_ZERO in note.lower() for note in notes)
+    by_bin = intensity.section(results, "mosi")
+    figure = by_bin.figures["mosi-intensity"]
+    assert BELOW_ZERO in by_bin.text.lower()
+    assert BELOW_ZERO in figure.axes[0].get_ylabel()
+    for plot in figure.axes:
+        (curve,) = [line for line in plot.lines if line.get_marker() == "o"]
+        variant = plot.get_title().removesuffix(" less reference")
+        assert curve.get_ydata() == pytest.approx(differences[variant])
+
+
+def test_accuracy_by_bin_is_that_of_the_metrics(tmp_path: Path) -> None:
+    """Predictions beyond the scale are right where the label is at its end."""
+    labels = np.array([3.0, 3.0, -3.0, -3.0, 0.0, 0.0])
+    beyond = np.array([3.6, 2.4, -4.0, -3.5, 0.4, 0.6])
+    cells = [make_cell(tmp_path, name, beyond, labels) for name in ("one", "two")]
+    (table,) = intensity.section(make_results(*cells), "mosi").tables
+    assert [entry.number for entry in in_column(table, "one: Acc-7")] == [1.0, 0.5, 0.5]
+
+
+def test_sims_has_no_seven_classes(tmp_path: Path) -> None:
+    labels = np.array([-1.0, -0.6, 0.0, 0.2, 0.8, 1.0])
+    near = np.array([-0.8, -0.2, 0.05, 0.9, 0.75, 1.4])
+    cells = [make_cell(tmp_path, n, near, labels, dataset="sims") for n in ("one", "two")]
+    (table,) = intensity.section(make_results(*cells), "sims").tables
+    assert not any("Acc-7" in head for head in table.head)
+    assert [entry.text for entry in in_column(table, "bin")] == ["-1", "-0.5", "0", "+1"]
+    found = [entry.number for entry in in_column(table, "one: Acc-5")]
+    assert found == [1.0, 1.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "swept", [{}, {"margin": 0.3}, {"temperature": 0.2}, {"margin": 0.3, "temperature": 0.2}]
+)
+def test_a_sweep_shows_the_model_s_own_values(swept: dict, tmp_path: Path) -> None:
+    cells = [
+        make_cell(tmp_path, f"T={value}", LABELS, LABELS, values={"threshold": value, **swept})
+        for value in (0.2, 1.0)
+    ]
+    figure = threshold.section(make_results(*cells), "mosi").figures["mosi-thresholds"]
+    (plot, *_) = figure.axes
+    wanted = {**VALUES, **swept}
+    assert [label.get_text() for label in plot.get_yticklabels()] == [f"{wanted['margin']:g}"]
+    assert plot.get_title() == f"temperature {wanted['temperature']:g}"
+    assert [label.get_text() for label in plot.get_xticklabels()] == ["0.2", "1"]
+
+
+def test_alignment_counts_the_pairs_that_training_counted(tmp_path: Path) -> None:
+    """Scores 0.2 apart are positives of a threshold of 0.2, which float numbers would deny."""
+    labels = np.array([0.4, 0.6, 2.0])
+    angles = np.array([0.0, np.pi / 3, np.pi])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    cells = []
+    for value in (0.2, 0.1, 3.0):
+        values = {"threshold": value}
+        cell = make_cell(tmp_path, f"T={value}", labels, labels, values=values)
+        ids = np.array([f"clip-{place}" for place in range(3)])
+        np.savez(cell.folder.fusion, ids=ids, vectors=vectors)
+        cells.append(cell)
+    (table,) = geometry.section(make_results(*cells), "mosi").tables
+    # |z_i − z_j|² = 2 − 2 cos of the angle: 1 (60°), 4 (180°), 3 (120°).
+    assert in_column(table, "alignment")[0].number == pytest.approx(1.0)
+    assert in_column(table, "alignment")[1].text == "n/a"
+    assert in_column(table, "alignment")[2].number == pytest.approx((1 + 4 + 3) / 3)
+    assert [entry.text for entry in in_column(table, "threshold")] == ["0.2", "0.1", "3"]
