@@ -126,8 +126,6 @@ def read(path: Path) -> list[Record]:
     if not path.exists():
         return []
     *lines, rest = read_bytes(path, largest=LARGEST).split(b"\n")
-    if rest:
-        logger.warning("%s: its last line is torn and left out", path)
     records = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -139,4 +137,6 @@ def read(path: Path) -> list[Record]:
                 f"{path}, line {number}: no record; remove the line, or restore the file"
             ) from None
         records.append(record)
+    if rest:
+        logger.warning("%s: its last line is torn and left out", path)
     return records
