@@ -79,7 +79,7 @@ def read_ranges(model: str, path: str | None) -> dict[str, Range]:
         ConfigError: a range that is none, in one line.
     """
     file = Path(path) if path else plugin_configs() / "tune" / f"{model}.yaml"
-    if not file.is_file():
+    if not path and not file.is_file():
         raise UserError(f"no ranges to search for model '{model}': name a file with --ranges")
     found = {}
     for name, content in read_file(file).items():

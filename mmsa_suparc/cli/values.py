@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from mmsa_suparc.names import LARGEST_SEED, MOST_EPOCHS
 
 #: Bytes of a name and of a path: what Linux allows, less what is written inside a folder.
 LONGEST_NAME, LONGEST_PATH = 255, 3_800
+#: Why there can be no file of that path, now or later.
+PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -66,7 +69,10 @@ def path(text: str) -> str:
             f"found {shown(text)}, expected a path of at most {LONGEST_PATH} bytes"
         )
     try:
-        Path(text).expanduser()
+        os.stat(Path(text).expanduser())
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"found {shown(text)}: no user of that name") from None
+    except OSError as error:
+        if error.errno in PATH_ERRORS:
+            raise argparse.ArgumentTypeError(f"found {shown(text)}: {error.strerror}") from None
     return text

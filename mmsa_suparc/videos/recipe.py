@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mmsa_suparc.config import find_shipped, first_of, read_file
-from mmsa_suparc.errors import ConfigError, UserError
+from mmsa_suparc.errors import ConfigError, UserError, shown
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
 #: The modalities that come from a video; text comes from the user.
 FROM_VIDEO = ("audio", "vision")
 
@@ -50,7 +50,9 @@ class Recipe(BaseModel):
     frames: PerModality = Field(
         default_factory=lambda: PerModality(audio=300, vision=150), description="kept of a clip"
     )
-    silence: Annotated[float, Field(ge=0)] = Field(default=1e-4, description="root mean square")
+    silence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=1e-4, description="root mean square"
+    )
 
     @model_validator(mode="after")
     def _harmless(self) -> Recipe:
@@ -58,17 +60,20 @@ class Recipe(BaseModel):
             if section is None:
                 continue
             if section.get("tool") not in TOOLS[name]:
-                raise ValueError(f"{name}.tool: {section.get('tool')!r}; expected {TOOLS[name]}")
+                raise ValueError(
+                    f"{name}.tool: {shown(section.get('tool'))}; expected {TOOLS[name]}"
+                )
             _check_words(section, name)
             for key in ("fps", "sample_rate"):
                 number = section.get(key, 1)
-                if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
-                    raise ValueError(f"{name}.{key}: {number!r}; expected a number > 0")
-        video = self.video or {}
-        if (video.get("args") or {}).get("visualize") or (video.get("multiFace") or {}).get(
-            "enable"
-        ):
-            raise ValueError("video: visualize and multiFace are off here; expected false")
+                if type(number) not in (int, float) or not 0 < number <= 1e6:
+                    raise ValueError(f"{name}.{key}: {shown(number)}; expected a number > 0")
+        for key, switch in (("args", "visualize"), ("multiFace", "enable")):
+            inner = (self.video or {}).get(key) or {}
+            if not isinstance(inner, dict):
+                raise ValueError(f"video.{key}: {shown(inner)}; expected 'key: value' lines")
+            if inner.get(switch):
+                raise ValueError(f"video.{key}: {switch} is off here; expected false")
         return self
 
     @property

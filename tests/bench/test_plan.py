@@ -113,3 +113,6 @@ def test_files_are_found_by_name() -> None:
     assert plan.find_file("quick").name == "quick.yaml"
     with pytest.raises(UserError, match="did you mean 'quick'"):
         plan.find_file("quik")
+    with pytest.raises(UserError) as error:
+        plan.find_file("nope")
+    assert str(error.value).count("baselines") == 1

@@ -13,6 +13,7 @@ from mmsa_suparc.bench.tuning import read_ranges
 from mmsa_suparc.config import SupArcConfig, plugin_configs
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, UserError
+from tests.helpers.ends_well import ends_well
 
 RANGES = {
     "learning_rate_other": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -73,3 +74,27 @@ def test_shipped_ranges_are_of_known_values_and_hold_the_defaults() -> None:
         for name, each in read_ranges(path.stem, None).items():
             value = getattr(defaults, name)
             assert value in each.choices if each.choices else each.low <= value <= each.high
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "found list"),
+        ("margin: 3", "margin = 3"),
+        ("margin: {low: .nan, high: 1}", "finite"),
+        ("margin: {low: false, high: true}", "true or false"),
+        ("margin: {low: 0, high: 1, log: maybe}", "log"),
+        ("margin: {choices: []}", "expected low and high, or choices"),
+        ("margin: {choices: [" + "0.1, " * 1_000 + "]}", "at most 100 items"),
+        ("margin: {choices: [0.1, wide]}", "margin = 'wide'"),
+        ("fusion_width: {low: 16, high: 1000000000, kind: int}", "fusion_width = 1000000000.0"),
+        ("fusion_width: {low: 16, high: 32}", "takes whole numbers; expected kind: int"),
+        ("lstm_layers: {choices: [1, 100000]}", "lstm_layers = 100000"),
+        ("a: &a [*a]", "anchor or alias"),
+    ],
+)
+def test_hostile_ranges_end_well(text: str, message: str, tmp_path: Path, demo: Demo) -> None:
+    (tmp_path / "ranges.yaml").write_text(text)
+    argv = ("tune", "-d", "demo", "--out", "tuning", "--ranges", "ranges.yaml", "--trials", "1")
+    assert message in ends_well(argv, tmp_path)
+    assert not (tmp_path / "tuning").exists()

@@ -46,6 +46,7 @@ class Command:
             through pipes, which have none.
         path: folders in which packages are looked for first.
         folder: where it runs; where this process is by default.
+        encoding: what ``PYTHONIOENCODING`` would say.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Command:
         largest_file: int | None = None,
         path: tuple[str, ...] = (),
         folder: Path | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="command-"))
         self._outputs = tuple(terminal or str(self._folder / name) for name in ("out", "err"))
@@ -69,7 +71,8 @@ class Command:
         self._process: BaseProcess = _context.Process(
             target=_run,
             args=([str(word) for word in arguments], self._outputs, dict(os.environ),
-                  str(folder or os.getcwd()), largest_file, path, str(self._folder / "cost")),
+                  str(folder or os.getcwd()), largest_file, path,
+                  str(self._folder / "cost"), encoding),
         )  # fmt: skip
         self._process.start()
         assert self._process.pid is not None
@@ -149,6 +152,7 @@ def _run(
     largest_file: int | None,
     path: tuple[str, ...],
     cost: str,
+    encoding: str,
 ) -> None:
     """In the new process: what a shell would have set up, then the command."""
     at_first = time.process_time(), _mebibytes_in_use()
@@ -161,8 +165,10 @@ def _run(
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(target, descriptor)
         os.close(target)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", encoding=encoding, closefd=False, buffering=1, errors="backslashreplace"
+    )
     sys.argv = ["mmsa", *arguments]
     sys.path[:0] = path
     if largest_file is not None:

@@ -78,3 +78,28 @@ def test_padding_cuts_and_marks_what_is_missing() -> None:
     assert whole.shape == (3, 4, 3)
     assert lengths.tolist() == [2, 0, 4]
     assert whole.sum(axis=(1, 2)).tolist() == [6, 0, 12]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "found list"),
+        ("video: [mediapipe]", "video"),
+        ("video: {tool: [mediapipe]}", "video.tool"),
+        ("video: {tool: mediapipe, args: 3}", "video.args: 3; expected"),
+        ("video: {tool: mediapipe, multiFace: [enable]}", "video.multiFace"),
+        ("video: {tool: mediapipe, fps: .inf}", "fps: inf"),
+        ("video: {tool: mediapipe, fps: .nan}", "fps: nan"),
+        ("video: {tool: mediapipe, fps: true}", "fps: True"),
+        ("frames: {audio: 1000000000}", "less than or equal to 100000"),
+        ("average: {vision: 1.5}", "average.vision"),
+        ("silence: .nan", "silence"),
+    ],
+)
+def test_hostile_recipes_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        recipe.load(str(path))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
