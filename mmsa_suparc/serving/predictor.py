@@ -369,7 +369,8 @@ class SupArcPredictor(ModelHubMixin):
                 f"- Text encoder: {encoder}",
                 f"- Audio and vision: {made}; values a frame: {served.widths}",
                 f"- Losses: MAE + {served.config.get('weight_suparc')} × SupArc + "
-                f"{served.config.get('weight_triplet')} × modality triplet",
+                f"{served.config.get('weight_triplet')} × modality triplet + "
+                f"{served.config.get('weight_masked', 0)} × MAE with modalities masked",
                 "", "```python", "from mmsa_suparc import SupArcPredictor",
                 'SupArcPredictor.from_pretrained("THIS").predict(video="clip.mp4", text="…")',
                 "```", "",
