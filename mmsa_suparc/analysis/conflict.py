@@ -82,7 +82,7 @@ def bars(
             right.barh(place, share, left=start, height=0.6, color=color)
             start += share
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
-    left.invert_yaxis()
+    left.set_ylim(len(errors) - 0.5, -0.5)
     left.set_xlabel("test MAE: contradicting (red), others (blue)")
     right.set_xlabel("contribution: text (blue), audio, vision (green)")
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,7 @@ def curves(bins: Sequence[float], differences: Mapping[str, Curve], reference: s
         plot.fill_between(bins, low, high, alpha=0.25)
         plot.plot(bins, value, marker="o", markersize=4)
         plot.axhline(0, color="gray", linewidth=0.8)
-        plot.set_title(f"{variant} less {reference}", fontsize=9)
+        plot.set_title(textwrap.fill(f"{variant} less {reference}", 48), fontsize=9)
         plot.set_xlabel("score (rounded)")
     plots[0].set_ylabel(f"difference of absolute errors\n{BELOW_ZERO}")
     return figure

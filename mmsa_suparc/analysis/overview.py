@@ -77,7 +77,7 @@ def forest(
             right.plot([low, high], [place, place], color="C0")
             right.plot([value], [place], "o", color="C0", markersize=4)
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
-    left.invert_yaxis()
+    left.set_ylim(len(errors) - 0.5, -0.5)
     left.set_xlabel("test MAE (score units), a point a seed")
     right.axvline(0, color="gray", linewidth=0.8)
     right.set_xlabel(f"MAE less that of {reference}, 95%\n{BELOW_ZERO}")
