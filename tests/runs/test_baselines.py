@@ -56,6 +56,16 @@ def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> 
     assert row["MAE"] == measured["test"]["MAE"]
 
 
+def test_misa_takes_no_step_of_one_clip(mmsa: Callable, small_root: Path, demo: Demo) -> None:
+    """It steps after two batches: of 20 clips and of one, whose moments have no gradient."""
+    status, _, err = mmsa(
+        "-m", "misa", "-d", "mosi", "--data-root", small_root, "--text-encoder", demo.encoder,
+        "-s", 1, "--epochs", 1, "--run-dir", "run", "--set", "batch_size=20", "--set",
+        "update_epochs=2",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+
+
 @pytest.fixture(scope="module")
 def lone_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root whose file has one clip in each split."""
