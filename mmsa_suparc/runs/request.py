@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmsa_suparc.data import reader, schema
@@ -78,7 +79,9 @@ class Request:
         those are features of another making, so the file's own recipe no longer holds."""
         content = reader.read(self.config.feature_path)
         for flag, name in self.feature_files.items():
-            content = _with_modality(content, reader.read(name), flag[-1])
+            other = reader.read(name)
+            _refuse_other_clips(content, other, f"-F{flag[-1].lower()} {name}")
+            content = _with_modality(content, other, flag[-1])
         return content
 
     def encoder(self) -> str:
@@ -117,6 +120,22 @@ class Request:
             "data": fingerprint(config.feature_path),
             **{f"configuration.{key}": value for key, value in config.values.items()},
         }
+
+
+def _refuse_other_clips(content: reader.FeatureFile, other: reader.FeatureFile, named: str) -> None:
+    """Clips of two files are put together by their places, so the places have to agree.
+
+    Raises:
+        UserError: the first that does not.
+    """
+    for split in SPLITS:
+        both = (np.ravel(part[split].get("id", ())) for part in (content, other))
+        for place, (ours, found) in enumerate(zip(*both, strict=False)):
+            if str(ours) != str(found):
+                raise UserError(
+                    f"{named}: {split}: clip {place} is '{found}'; expected '{ours}', the "
+                    "same clips in the same order as in the feature file"
+                )
 
 
 def _with_modality(

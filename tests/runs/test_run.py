@@ -221,6 +221,13 @@ def test_custom_feature_files_replace_one_modality(
     assert (status, err) == (0, "")
     weights = load_file("run/seed-1111/model.safetensors")
     assert weights["Model.audio_encoder.ahead.0.weight_ih_l0"].shape[1] == 3
+    for fields in content.values():
+        fields["id"] = fields["id"][::-1]
+    (tmp_path / "reversed.pkl").write_bytes(pickle.dumps(content))
+    status, _, err = mmsa(*DEMO, "-Fa", "reversed.pkl", "--run-dir", "other")
+    assert status == 2
+    assert "-Fa reversed.pkl: train: clip 0 is '" in err
+    assert "the same clips in the same order" in err
     status, _, err = mmsa(*DEMO, "-Fv", "absent.pkl", "--run-dir", "other")
     assert status == 2
     assert "-Fv absent.pkl: no such file" in err
