@@ -73,7 +73,7 @@ class SupArcConfig(Settings):
     weight_triplet: Rate = Field(0.1, description="β")
     triplet_margin: Rate = Field(0.1, description="in units of cosine")
     weight_masked: Rate = Field(
-        0.0, description="γ, of the MAE of scores with one or two modalities masked"
+        1.0, description="γ, of the MAE of scores with one or two modalities masked"
     )
     mask_rate: Share = Field(0.0, description="augmentation: modalities masked for the MAE")
     # Training
