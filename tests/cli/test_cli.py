@@ -183,7 +183,7 @@ def test_epoch_lines_and_table_fit_80_columns(mmsa: Callable, demo: Demo) -> Non
     lines = out.splitlines()
     assert max(map(len, lines)) <= 80
     head = next(line for line in lines if line.lstrip().startswith("epoch"))
-    assert head.split()[:5] == ["epoch", "loss", "mae", "suparc", "triplet"]
+    assert head.split()[:5] == ["epoch", "mae", "suparc", "triplet", "masked"]
     assert [line.split()[0] for line in lines if "/2 " in line] == ["1/2", "2/2"]
     assert "MAE ↓" in out
     assert lines[-1] == "run folder: run"
