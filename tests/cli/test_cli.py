@@ -40,6 +40,7 @@ def test_help_and_version(mmsa: Callable) -> None:
         ):  # fmt: skip
             assert flag in out
         assert max(map(len, out.splitlines())) <= 80
+        assert "Exit status: 0 done, 1 an internal error, 2 bad input" in out
     assert mmsa("--version")[1].strip() == f"mmsa-suparc {__version__}"
     for verb in ("models", "datasets", "config", "data", "doctor"):
         assert mmsa(verb, "--help")[0] == 0

@@ -31,6 +31,20 @@ def test_hostile_options_end_well(case: Case, tmp_path: Path, demo: Demo) -> Non
     assert sorted(tmp_path.iterdir()) == before  # nothing was written
 
 
+def test_what_does_not_end_well_is_seen(tmp_path: Path, demo: Demo) -> None:
+    for argv, status, message in (
+        (("--help",), 0, "0 lines"),
+        (("nonsense",), 3, "2: mmsa: unknown command"),
+        (("config", "show", "-d", "demo"), 2, ": 0: "),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            ends_well(argv, tmp_path, status)
+    with Command("data", "make-demo", "--out", tmp_path, "--clips", 9_000, 1, 1) as command:
+        command.wait(60)
+    assert command.cost.seconds > 0.2
+    assert command.cost.mebibytes > 20
+
+
 @pytest.mark.parametrize("verb", ["", *VERBS], ids=str)
 def test_every_help_prints_on_an_ascii_terminal(verb: str) -> None:
     with Command(*filter(None, [verb]), "--help", encoding="ascii") as command:
