@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import cache
 from typing import Any
 
 from mmsa_suparc import plugin
@@ -15,10 +16,12 @@ from mmsa_suparc.bench import probes
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell
 from mmsa_suparc.config import Layer
-from mmsa_suparc.data import reader
-from mmsa_suparc.data.cache import code_fingerprint, fingerprint, key_of
+from mmsa_suparc.data import fingerprints, reader
+from mmsa_suparc.data.cache import key_of
 from mmsa_suparc.data.files import write_text
+from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import InUseError, UserError
+from mmsa_suparc.runs import identity as identities
 from mmsa_suparc.runs.request import Request
 from mmsa_suparc.runs.run import run
 from mmsa_suparc.runs.seeds import find_feature_file
@@ -34,8 +37,8 @@ PATIENCE = 60
 START_SECONDS, CLIP_SECONDS, USUAL_EPOCHS = 10.0, 0.01, 15
 #: The parts of the package that can change what a training gives.
 TRAINING_CODE = (
-    "config.py", "data", "losses", "metrics.py", "model", "plugin.py", "runs", "toolkit",
-    "training",
+    "config.py", "data", "losses", "metrics.py", "model", "names.py", "plugin.py", "runs",
+    "toolkit", "training",
 )  # fmt: skip
 
 
@@ -45,8 +48,13 @@ def models_that_run(dataset: str) -> list[str]:
     return sorted(names, key=lambda name: name != "suparc")
 
 
-def identity(cell: Cell, data_root: str | None) -> dict[str, Any]:
+def identity(cell: Cell, data_root: str | None, *, device: str) -> dict[str, Any]:
     """All that a cell's result depends on; the address of its folder.
+
+    Args:
+        cell: the cell.
+        data_root: as in ``mmsa run``.
+        device: the kind of the device that it will be trained on.
 
     Raises:
         UserError: it cannot run: an unknown model, key or file, named.
@@ -54,6 +62,7 @@ def identity(cell: Cell, data_root: str | None) -> dict[str, Any]:
     try:
         config = _config(cell, data_root)
         find_feature_file(config.feature_path)
+        inputs = identities.of_inputs(config, _encoder(str(config.values["pretrained"])))
     except UserError as error:
         raise UserError(f"{cell.name}: {error}") from None
     return {
@@ -61,9 +70,20 @@ def identity(cell: Cell, data_root: str | None) -> dict[str, Any]:
         "dataset": config.dataset,
         "seed": cell.seed,
         "values": config.values,
-        "data": fingerprint(config.feature_path),
-        "code": code_fingerprint(TRAINING_CODE),
+        **inputs,
+        **identities.of_surroundings(device),
+        "code": fingerprints.of_code(TRAINING_CODE),
     }
+
+
+@cache
+def _encoder(name: str) -> str:
+    """The encoder, looked for once in a benchmark; where it is not to be had its cells will say
+    so."""
+    try:
+        return find_encoder(name)
+    except UserError:
+        return name
 
 
 def guessed_seconds(cell: Cell, data_root: str | None) -> float:

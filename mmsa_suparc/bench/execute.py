@@ -52,15 +52,15 @@ class Running:
 
     def run(self, job: Job, threads: int) -> Outcome:
         """One cell from start to end, in a process of its own."""
-        if self.stopped:
-            return Outcome(job, -signal.SIGTERM, 0.0)
         started = time.monotonic()
-        with job.folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                command(job.folder.path), stdout=log, stderr=subprocess.STDOUT,
-                env=environment(threads), start_new_session=True,
-            )  # fmt: skip
-        with self._lock:
+        with self._lock:  # a cell that starts now is either stopped below or never started
+            if self.stopped:
+                return Outcome(job, -signal.SIGTERM, 0.0)
+            with job.folder.log.open("ab") as log:
+                process = subprocess.Popen(
+                    command(job.folder.path), stdout=log, stderr=subprocess.STDOUT,
+                    env=environment(threads), start_new_session=True,
+                )  # fmt: skip
             self._processes.add(process)
         try:
             status = process.wait()
@@ -74,8 +74,8 @@ class Running:
 
     def stop(self) -> None:
         """Let the cells save what they have and end."""
-        self.stopped = True
         with self._lock:
+            self.stopped = True
             for process in self._processes:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
@@ -137,8 +137,8 @@ def execute(
 
     outcomes = []
     with stopping(running), ThreadPoolExecutor(max_workers=at_once) as pool:
-        futures: list[Future[Outcome]] = [pool.submit(run, job) for job in wanted]
         try:
+            futures: list[Future[Outcome]] = [pool.submit(run, job) for job in wanted]
             for future in as_completed(futures):
                 outcomes.append(future.result())
                 on_end(outcomes[-1])

@@ -88,6 +88,8 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.bench import cells, execute, plan
     from mmsa_suparc.bench.folder import CellFolder
     from mmsa_suparc.config import assignments
+    from mmsa_suparc.data import reader
+    from mmsa_suparc.training.runtime import find_device
 
     mmsa_suparc.register()
     file = plan.read(plan.find_file(options.file))
@@ -108,17 +110,20 @@ def handle(options: argparse.Namespace) -> int:
         only=options.variant,
     )
     out = Path(options.out).expanduser()
-    jobs, found = [], []
-    for cell in made.cells:
-        what = cells.identity(cell, options.data_root)
+    jobs = []
+    device = find_device(None).type
+    if options.executor == "ray":  # its machines may have what this one has not
+        device = "cuda" if options.gpus else "cpu"
+    with reader.reading_once():
+        identities = [cells.identity(each, options.data_root, device=device) for each in made.cells]
+    for cell, what in zip(made.cells, identities, strict=True):
         folder = CellFolder(out / "cells" / cells.address(what))
-        found.append(what)
         done = folder.is_done(made.probes)
         jobs.append(execute.Job(cell.name, folder, done, folder.failure() is not None))
     if options.dry_run:
         _print_plan(made, jobs, options.data_root)
         return 0
-    for cell, what, job in zip(made.cells, found, jobs, strict=True):
+    for cell, what, job in zip(made.cells, identities, jobs, strict=True):
         if not job.done:
             cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
     # Variants that come to the same values share one training.

@@ -28,8 +28,9 @@ def handle(options: argparse.Namespace) -> int:
     folder = CellFolder(Path(options.folder))
     if not folder.has_spec():
         raise UserError(f"{options.folder}: no spec.json; expected a folder that mmsa bench made")
-    if "MMSA_BENCH_PARENT" in os.environ:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    parent = os.environ.get("MMSA_BENCH_PARENT")
+    if parent is not None:  # which may have been killed while the libraries were loaded
+        threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
     run_cell(folder)
     return 0
 

@@ -3,7 +3,7 @@
 mmsa data check FILE --data-set mosi   every fault, a line each; a good file's summary
 mmsa data make-demo --out DIR          the embedded data set as an ordinary feature file
 mmsa data make-demo --shape mosei …    clips of the same kind, in the sizes of CMU-MOSEI
-mmsa data cache --list                 what the cache of features holds
+mmsa data cache --list                 what the cache of features holds; sweeps it
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _make_demo(options: argparse.Namespace) -> int:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    from mmsa_suparc.data import feature_cache
+    from mmsa_suparc.data import cache, feature_cache
     from mmsa_suparc.errors import UserError
 
     if options.clear:
@@ -109,6 +109,9 @@ def _cache(options: argparse.Namespace) -> int:
         print(f"{entry.bytes / 2**20:9.1f} MiB  {entry.source}")
         if options.verify:
             broken += [f"{entry.folder / name}" for name in entry.broken_arrays()]
+    for half in cache.sweep():
+        why = "removed: left by a killed process" if half.removed else "being made"
+        print(f"{half.bytes / 2**20:9.1f} MiB  {half.path} ({why})")
     if broken:
         raise UserError(
             f"not as they were written: {', '.join(broken)}; use: mmsa data cache --clear"

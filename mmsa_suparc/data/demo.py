@@ -9,7 +9,6 @@ vocabulary of its own and random weights, saved as an ordinary ``from_pretrained
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from itertools import product
@@ -257,18 +256,18 @@ def _write_encoder(folder: Path) -> None:
         encoder = BertModel(config)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".encoder."))
-        try:
-            encoder.save_pretrained(temporary)
-            (temporary / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-            (temporary / "tokenizer_config.json").write_text(
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".encoder.") as private:
+            made = Path(private) / folder.name
+            encoder.save_pretrained(made)
+            (made / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+            (made / "tokenizer_config.json").write_text(
                 json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True})
             )
-            temporary.chmod(0o755)
+            # safetensors lets nobody but its maker read a file.
+            for file in made.iterdir():
+                file.chmod((made / "vocab.txt").stat().st_mode)
             if not folder.is_dir():  # another process may have been first
-                temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                made.rename(folder)
     except OSError as error:
         if not folder.is_dir():
             raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None

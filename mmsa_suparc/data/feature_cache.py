@@ -2,9 +2,11 @@
 
 An entry is a folder with one ``.npy`` file an array and ``index.json``, which is written last
 and holds the rest: strings, and each array's size and SHA-256. It is of one file as that was:
-path, size and time of modification. Arrays in an entry are finite, in this machine's byte order
-and in C order; audio, vision and text are float16 or float32, and −inf in audio, which the
+path, size, time of modification and inode. Arrays in an entry are finite, in this machine's byte
+order and in C order; audio, vision and text are float16 or float32, and −inf in audio, which the
 toolkit reads as silence, is 0.
+
+Whoever makes an entry holds its lock; others wait, and read what was made.
 """
 
 from __future__ import annotations
@@ -13,8 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_suparc.data.cache import cache_folder, file_identity, key_of
+from mmsa_suparc.data.cache import (
+    CancelledError,
+    cache_folder,
+    file_identity,
+    key_of,
+    one_maker,
+    remove,
+    size_of,
+    sweep,
+)
 from mmsa_suparc.data.files import sha256
 from mmsa_suparc.errors import DiskError
 
@@ -40,10 +49,6 @@ _found_finite: set[tuple[str, int]] = set()
 
 class NotFiniteError(Exception):
     """An array holds NaN or Inf: it has no place in the cache."""
-
-
-class CancelledError(Exception):
-    """Nobody waits for the entry any more."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,12 @@ def lookup(path: Path) -> Splits | None:
 def store(path: Path, content: Splits, *, cancelled: Callable[[], bool] = lambda: False) -> Splits:
     """Copy the splits into the cache, a chunk at a time; returns them memory-mapped.
 
+    Where another process is at it, this one waits and takes what that has made.
+
     Args:
         path: the feature file.
         content: what it holds, its known fields as arrays (``schema.normalised``).
-        cancelled: asked before each chunk.
+        cancelled: asked before each chunk, and while waiting.
 
     Raises:
         NotFiniteError: an array holds NaN or Inf; nothing is kept.
@@ -92,9 +99,22 @@ def store(path: Path, content: Splits, *, cancelled: Callable[[], bool] = lambda
         DiskError: the cache cannot be written; nothing is kept.
     """
     folder = _folder_of(path)
-    parent = cache_folder("features")
-    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".new."))
+    sweep()
+    with one_maker(folder.name, cancelled=cancelled):
+        stored = lookup(path)
+        if stored is None:
+            _make(folder, path, content, cancelled)
+            stored = lookup(path)
+    if stored is None:
+        raise DiskError(f"cannot read {folder} after writing it")
+    return stored
+
+
+def _make(folder: Path, path: Path, content: Splits, cancelled: Callable[[], bool]) -> None:
+    """Write an entry beside its place, then rename it."""
+    temporary = folder.with_name(f".new.{folder.name}")
     try:
+        temporary.mkdir()
         index: dict[str, Any] = {"source": str(path.resolve()), "splits": {}}
         for split, fields in content.items():
             index["splits"][split] = {
@@ -105,19 +125,12 @@ def store(path: Path, content: Splits, *, cancelled: Callable[[], bool] = lambda
             json.dump(index, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o755)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(folder)  # of an older format, or broken
-        with contextlib.suppress(FileExistsError, OSError):  # another process was first
-            temporary.rename(folder)
+        remove(folder)  # what is there is broken
+        temporary.rename(folder)
     except OSError as error:
-        raise DiskError(f"cannot write {parent}: {error.strerror or error}") from None
+        raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    stored = lookup(path)
-    if stored is None:
-        raise DiskError(f"cannot read {folder} after writing it")
-    return stored
+        remove(temporary)
 
 
 def in_memory(content: Splits) -> Splits:
@@ -153,20 +166,19 @@ def _place_of(array: np.memmap) -> tuple[str, int]:
 def entries() -> list[Entry]:
     """All whole entries."""
     found = []
-    for index in sorted(cache_folder("features").glob("*/index.json")):
+    for index in sorted(cache_folder("features").glob("[!.]*/index.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             source = json.loads(index.read_text(encoding="utf-8"))["source"]
-            size = sum(file.stat().st_size for file in index.parent.iterdir())
-            found.append(Entry(index.parent, source, size))
+            found.append(Entry(index.parent, source, size_of(index.parent)))
     return found
 
 
 def clear() -> int:
-    """Remove all entries, and what a killed process left; returns the bytes freed."""
-    freed = 0
-    for folder in cache_folder("features").iterdir():
-        freed += sum(file.stat().st_size for file in folder.iterdir())
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove all entries, and what killed processes left; returns the bytes freed."""
+    freed = sum(each.bytes for each in sweep() if each.removed)
+    for folder in cache_folder("features").glob("[!.]*"):
+        freed += size_of(folder)
+        remove(folder)
     return freed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,26 +17,42 @@ from mmsa_suparc.errors import DiskError
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside ``path``, then rename: a reader sees the old file or the new one.
 
+    Who may read it is what the umask says, as for a file that is opened and written.
+
     Raises:
         DiskError: the old file, if any, is untouched, and no temporary file is left.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
         raise DiskError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def try_writing(folder: Path) -> None:
+    """Make a folder and write into it, so that what cannot be written is known before hours of
+    work.
+
+    Raises:
+        DiskError: why not.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DiskError(f"cannot write {folder}: is a file; expected a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None
 
 
 def write_text(path: Path, text: str) -> None:

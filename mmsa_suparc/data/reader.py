@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.data import feature_cache, safe_pickle, schema
-from mmsa_suparc.data.cache import file_identity
+from mmsa_suparc.data.cache import CancelledError, file_identity
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.names import SPLITS
 
@@ -99,7 +99,7 @@ def _write(path: Path, content: FeatureFile) -> FeatureFile | None:
     """Put a file into the cache; None if it has no place there. The run goes on without it."""
     try:
         return feature_cache.store(path, content, cancelled=_nobody_waits.is_set)
-    except (feature_cache.NotFiniteError, feature_cache.CancelledError):
+    except (feature_cache.NotFiniteError, CancelledError):
         return None
     except DiskError as error:
         print(f"mmsa: {error}; going on without a cache of the features", file=sys.stderr)

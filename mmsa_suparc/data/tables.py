@@ -44,6 +44,7 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
             if path.is_file() and path.stat().st_size:
                 before = pd.read_csv(path, dtype=str, keep_default_na=False)
                 rows = pd.concat([before, rows.astype(str).where(rows.notna(), "")])
-        except OSError as error:
-            raise DiskError(f"cannot read {path}: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a table of comma-separated values"
+            raise DiskError(f"cannot read {path}: {why}; move it away") from None
         write_text(path, rows.to_csv(index=False))

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from mmsa_suparc.data import fingerprints
 from mmsa_suparc.data.reader import FeatureFile
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import SPLITS
@@ -110,6 +111,20 @@ def loading(name: str | Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"text encoder {name}: it cannot be loaded ({said})") from None
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def encoder_fingerprint(name: str) -> str:
+    """Of all files of a folder; of a hub's encoder its revision in the local cache, which says the
+    same. Empty for one that is not here."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return fingerprints.of_folder(folder)
+    from transformers.utils import cached_file
+
+    try:
+        return Path(str(cached_file(name, "config.json", local_files_only=True))).parent.name
+    except (OSError, ValueError):
+        return ""
 
 
 def encoder_config(name: str) -> Any:

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsa_suparc.data.cache import cache_folder, file_identity, key_of
+from mmsa_suparc.data.cache import cache_folder, file_identity, key_of, one_maker, sweep
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.data.reader import FeatureFile
-from mmsa_suparc.data.text import encoder_config, find_encoder, loading, with_tokens
+from mmsa_suparc.data.text import (
+    encoder_config,
+    encoder_fingerprint,
+    find_encoder,
+    loading,
+    with_tokens,
+)
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model.encoders import takes_segments
 from mmsa_suparc.names import SPLITS
@@ -36,10 +42,14 @@ def with_states(
         return content
     if widths == {(int(encoder_config(encoder).hidden_size),)}:
         return content
-    folder = Path(encoder)
-    files = sorted(folder.glob("*.*")) if folder.is_dir() else []
-    key = key_of(file_identity(Path(source)), encoder, *map(file_identity, files))
+    key = key_of(file_identity(Path(source)), encoder_fingerprint(encoder))
     content = with_tokens(content, encoder, source)
+    sweep()
+    with one_maker(key):
+        return _with_kept_states(content, encoder, key, device)
+
+
+def _with_kept_states(content: FeatureFile, encoder: str, key: str, device: str) -> FeatureFile:
     model = None
     result = {}
     for split in SPLITS:

@@ -7,6 +7,7 @@
     serving.json       of SupArc: what a predictor needs to know, and encoder/ with the text
     encoder/           encoder's configuration and tokenizer
     curves.png         training curves
+    table.json         the row that it gave to the toolkit's table
     .lock              held while a run works here
     seed-N/
       config.yaml        values in force, as -c takes them
@@ -39,8 +40,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmsa_suparc.config import first_of
-from mmsa_suparc.data import store
-from mmsa_suparc.data.cache import code_fingerprint
+from mmsa_suparc.data import fingerprints, store
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.tables import read_table
@@ -116,6 +116,15 @@ class RunFolder:
         ]
         write_text(self.path / "results.csv", pd.DataFrame(rows).to_csv(index=False))
 
+    def table_row(self) -> dict[str, Any] | None:
+        """The row that was given to the toolkit's table last; None before that."""
+        path = self.path / "table.json"
+        return read_mapping(path) if path.exists() else None
+
+    def keep_table_row(self, row: Mapping[str, Any]) -> None:
+        """Remember it, so that it is not given twice."""
+        write_text(self.path / "table.json", _json(row))
+
     def read_serving(self) -> dict[str, Any]:
         """See ``runs/servable.py``."""
         return read_mapping(self.path / SERVING)
@@ -170,6 +179,11 @@ class SeedFolder:
         """The training's states; those of an earlier start are removed unless it goes on."""
         return StateFolder(self.path, identity, resume=resume)
 
+    def end(self) -> None:
+        """Remove what is of use only while training."""
+        StateFolder(self.path, {}).clear()
+        self.checkpoint.unlink(missing_ok=True)
+
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """A row an epoch."""
         write_text(self.path / "history.csv", pd.DataFrame(rows).to_csv(index=False))
@@ -188,7 +202,7 @@ class SeedFolder:
         sidecar = {
             "sha256": checksum,
             "identity": identity,
-            "code": code_fingerprint(),
+            "code": fingerprints.of_code(),
             "shapes": {name: list(tensor.shape) for name, tensor in weights.items()},
         }
         write_text(self.path / "model.json", _json(sidecar))
@@ -216,7 +230,7 @@ class SeedFolder:
         """The best weights, by the names that the toolkit's ``AMIO`` gives them.
 
         Raises:
-            UserError: they are not those that were written.
+            UserError: they are not there, or not those that were written.
         """
         refuse_irregular(self.weights, largest=LARGEST_WEIGHTS)
         if sha256(self.weights) != checksum:

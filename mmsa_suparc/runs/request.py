@@ -12,17 +12,18 @@ import numpy as np
 import torch
 
 from mmsa_suparc.data import reader, schema
-from mmsa_suparc.data.cache import fingerprint
+from mmsa_suparc.data.files import try_writing
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import check_tokens, find_encoder
-from mmsa_suparc.errors import UserError
+from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.names import SPLITS
-from mmsa_suparc.runs import servable, tracking
+from mmsa_suparc.runs import identity, servable, tracking
 from mmsa_suparc.runs.folder import RunFolder
 from mmsa_suparc.runs.seeds import find_feature_file
 from mmsa_suparc.toolkit import catalogue, registry, settings
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training import processes
+from mmsa_suparc.training.identity import first_difference, other_ground
 
 #: The fields that ``-Ft -Fa -Fv`` take from another file.
 FIELDS_OF = {
@@ -74,6 +75,11 @@ class Request:
         """The run folder."""
         return RunFolder(self.run_dir)
 
+    @property
+    def table(self) -> Path:
+        """The toolkit's table, which all runs on a data set share."""
+        return self.result_dir / "normal" / f"{self.config.data_name}.csv"
+
     def content(self) -> reader.FeatureFile:
         """The feature file, with modalities of other files where ``-Ft -Fa -Fv`` ask for them;
         those are features of another making, so the file's own recipe no longer holds."""
@@ -87,19 +93,11 @@ class Request:
     def encoder(self) -> str:
         """The run's text encoder, found; only its name where the run does without one.
 
-        A model that reads ``text`` features needs no encoder for a file that has them, unless the
-        user named one.
-
         Raises:
             UserError: no such encoder.
         """
-        config = self.config
-        name = str(config.values["pretrained"])
-        content = reader.read(config.feature_path)
-        has_text = all("text" in content[split] for split in SPLITS)
-        if has_text and not config.values["use_bert"] and "pretrained" not in config.chosen:
-            return name
-        return find_encoder(name)
+        name = str(self.config.values["pretrained"])
+        return find_encoder(name) if identity.needs_encoder(self.config) else name
 
     def args(self, *, ordinal: int, checkpoint: Path) -> Any:
         """The toolkit's ``args`` of a seed, the ``ordinal``-th one."""
@@ -117,7 +115,8 @@ class Request:
             "model": config.model,
             "dataset": config.dataset,
             "seed": seed,
-            "data": fingerprint(config.feature_path),
+            **identity.of_inputs(config, self.encoder(), self.feature_files),
+            **identity.of_surroundings(self.device.type),
             **{f"configuration.{key}": value for key, value in config.values.items()},
         }
 
@@ -206,21 +205,53 @@ def _validate_run_folder(request: Request) -> None:
             )
 
 
-def refuse_other_run(request: Request, record: Record) -> None:
+def try_outputs(request: Request, table: Path) -> None:
+    """Try every place that the run will write to, before hours of work.
+
+    Args:
+        request: names the places.
+        table: that of the results, shared with other runs.
+
+    Raises:
+        DiskError: names the option with which to choose another place.
+    """
+    for flag, folder in (
+        ("--model-save-dir", request.model_dir),
+        ("--log-dir", request.log_dir),
+        ("--res-save-dir", table.parent),
+        ("--run-dir", request.run_dir),
+    ):
+        if folder is not None:
+            try:
+                try_writing(folder)
+            except DiskError as error:
+                raise DiskError(f"{error}; choose another place with {flag}") from None
+
+
+def refuse_other_run(request: Request, record: Record) -> str:
     """A seed that is recorded is kept only where it is of the same request.
+
+    Returns:
+        What it stands on that is another now, in words.
 
     Raises:
         UserError: names what differs.
     """
     wanted = json.loads(json.dumps(request.identity(record["seed"]), default=str))
-    for key in {**wanted, **record["identity"]}:
-        found = record["identity"].get(key)
-        if found != wanted.get(key):
-            raise UserError(
-                f"--run-dir {request.run_dir}: seed {record['seed']} was run with {key} = "
-                f"{found!r}, this run has {wanted.get(key)!r}; use the same configuration or "
-                "another folder"
-            )
+    found = record["identity"]
+    which = f"--run-dir {request.run_dir}: seed {record['seed']}"
+    if "encoder" not in found:
+        raise UserError(
+            f"{which} was run by an older version, which did not say of what encoder and of what "
+            "whole feature file; use another folder"
+        )
+    key = first_difference(found, wanted)
+    if key is not None:
+        raise UserError(
+            f"{which} was run with {key} = {found.get(key)!r}, this run has {wanted.get(key)!r}; "
+            "use the same configuration or another folder"
+        )
+    return other_ground(found, wanted)
 
 
 def refuse_launcher(request: Request) -> None:

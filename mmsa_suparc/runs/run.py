@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import DiskError
 from mmsa_suparc.runs import environment, servable, toolkit_table, tracking
 from mmsa_suparc.runs.folder import SeedFolder
-from mmsa_suparc.runs.request import Request, refuse_launcher, refuse_other_run, validate
+from mmsa_suparc.runs.request import (
+    Request,
+    refuse_launcher,
+    refuse_other_run,
+    try_outputs,
+    validate,
+)
 from mmsa_suparc.runs.seeds import SeedResult, train_seed
 from mmsa_suparc.toolkit import patching
 from mmsa_suparc.toolkit.calls import logger
@@ -38,6 +45,10 @@ def run(
     stop: Stop | None = None,
 ) -> list[Record]:
     """Train every seed and record it as soon as it is done.
+
+    Every place that something will be written to is tried before the first epoch. A seed is
+    recorded before its weights are copied to ``request.model_dir`` and before the toolkit's table
+    is written: what fails there is made up for with ``request.resume``.
 
     With ``request.resume``, seeds that are recorded are kept as they are, and one that was
     killed goes on from its last epoch (a model of the toolkit starts that seed again: its
@@ -60,22 +71,43 @@ def run(
     folder = request.folder
     command = request.command or environment.command()
     results: list[Record] = []
+    told: set[str] = set()
     with reader.reading_once():
         validate(request)
+        try_outputs(request, request.table)
         with folder.owned(f"process {os.getpid()} on {platform.node()}: {command}"):
             for ordinal, seed in enumerate(request.seeds, start=1):
                 on_seed(seed)
                 record = folder.record_of(seed)
                 if record is not None:
-                    refuse_other_run(request, record)
+                    _keep_recorded(request, record, told)
                 else:
                     processes.from_main(seed)
                     record = _run_seed(request, seed, ordinal, on_epoch, stop)
                 results.append(record)
             processes.from_main(None)
             folder.write_results()
-    toolkit_table.append(request, results)
+            toolkit_table.append(request, results)
     return results
+
+
+def _keep_recorded(request: Request, record: Record, told: set[str]) -> None:
+    """A seed that an earlier start recorded; what that start did not come to is made up for."""
+    changed = refuse_other_run(request, record)
+    if changed and changed not in told:
+        told.add(changed)
+        print(f"mmsa: {request.run_dir}: seeds that are kept are of {changed}", file=sys.stderr)
+    _after_record(request, record)
+
+
+def _after_record(request: Request, record: Record) -> None:
+    """What may fail without a loss: the training's own files go, the weights are copied."""
+    folder = request.folder.seed(record["seed"])
+    folder.end()
+    if request.model_dir is not None:
+        config = request.config
+        name = f"{config.model}-{config.data_name}-{record['seed']}.pth"
+        save_weights(request.model_dir / name, folder.read_weights(record["weights"]))
 
 
 def _train_along(request: Request, stop: Stop) -> None:
@@ -103,8 +135,8 @@ def _run_seed(
     result = _train(request, args, seed, folder, states, on_epoch, stop)
     record = _keep(request, args, identity, result, folder)
     request.folder.append(record)
-    states.clear()
     request.folder.write_results()
+    _after_record(request, record)
     return record
 
 
@@ -154,10 +186,6 @@ def _keep(
     checksum = folder.keep(
         result.weights, identity=identity, predictions=result.predictions, metrics=result.metrics
     )
-    if request.model_dir is not None:
-        name = f"{config.model}-{config.data_name}-{result.seed}.pth"
-        save_weights(request.model_dir / name, result.weights)
-    folder.checkpoint.unlink()
     return {
         "model": config.model,
         "dataset": config.dataset,

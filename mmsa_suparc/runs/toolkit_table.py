@@ -17,13 +17,22 @@ from mmsa_suparc.toolkit import calls
 
 
 def append(request: Request, results: Sequence[Record]) -> None:
-    """A row in the table: (mean, standard deviation) over seeds, times 100."""
+    """A row in the table: (mean, standard deviation) over seeds, times 100.
+
+    Once a result: a finished run that is resumed has its row there already.
+    """
+    given = {
+        "table": str(request.table.resolve()),
+        "weights": {str(result["seed"]): result["weights"] for result in results},
+    }
+    if request.table.is_file() and request.folder.table_row() == given:
+        return
     row: dict[str, Any] = {"Model": request.config.model}
     for name in results[0]["metrics"]["test"]:
         values = np.array([result["metrics"]["test"][name] for result in results]) * 100
         row[name] = (round(float(values.mean()), 2), round(float(values.std()), 2))
-    table = request.result_dir / "normal" / f"{request.config.data_name}.csv"
-    append_rows(table, pd.DataFrame([row]))
+    append_rows(request.table, pd.DataFrame([row]))
+    request.folder.keep_table_row(given)
 
 
 def tune(request: Request, *, times: int, verbose: int) -> Path:
@@ -34,6 +43,8 @@ def tune(request: Request, *, times: int, verbose: int) -> Path:
     """
     requests.validate(request)
     config = request.config
+    table = request.result_dir / "tune" / f"{config.dataset}-{config.model}.csv"
+    requests.try_outputs(request, table)
     fixed = {key: config.values[key] for key in config.chosen}
     calls.search(
         config.model,
@@ -49,4 +60,4 @@ def tune(request: Request, *, times: int, verbose: int) -> Path:
         log_dir=request.log_dir or request.run_dir,
         **{f"feature_{m}": request.feature_files.get(f"feature_{m}", "") for m in "TAV"},
     )
-    return request.result_dir / "tune" / f"{config.dataset}-{config.model}.csv"
+    return table

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mmsa_suparc.data.batches import Clips
@@ -24,6 +23,7 @@ from mmsa_suparc.runs import servable
 from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
 from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.toolkit.features import without_blank
+from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.evaluation import predict
 from mmsa_suparc.training.runtime import Precision, Runtime
 from mmsa_suparc.videos.extraction import shaped
@@ -317,8 +317,7 @@ class SupArcPredictor(ModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         served = self.serving
-        weights = {k: v.cpu().contiguous() for k, v in served.model.state_dict().items()}
-        save_file(weights, save_directory / WEIGHTS)
+        save_weights(save_directory / WEIGHTS, served.model.state_dict())
         served.tokenizer.save_pretrained(save_directory / ENCODER)
         served.model.text_encoder.transformer.config.save_pretrained(save_directory / ENCODER)
         content = {**served.content, "seed": served.seed, "precision": served.precision}

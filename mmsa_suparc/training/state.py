@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from torch import Tensor
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.identity import first_difference, other_ground
 
 
 @dataclass
@@ -88,12 +90,15 @@ class StateFolder:
         _remove(*self.folder.glob("state-*"), *self.folder.glob(".state-*"))
 
     def _check_identity(self, sidecar: Path, found: Mapping[str, Any]) -> None:
-        for key in {**self.identity, **found}:
-            if self.identity.get(key) != found.get(key):
-                raise UserError(
-                    f"{sidecar.parent}: its saved state has {key} = {found.get(key)!r}, this run "
-                    f"{self.identity.get(key)!r}; use the same configuration or another --run-dir"
-                )
+        key = first_difference(found, self.identity)
+        if key is not None:
+            raise UserError(
+                f"{sidecar.parent}: its saved state has {key} = {found.get(key)!r}, this run "
+                f"{self.identity.get(key)!r}; use the same configuration or another --run-dir"
+            )
+        changed = other_ground(found, self.identity)
+        if changed:
+            print(f"mmsa: {sidecar.parent}: its saved state is of {changed}", file=sys.stderr)
 
 
 def _remove(*paths: Path) -> None:

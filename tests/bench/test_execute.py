@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +20,7 @@ import yaml
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.data.demo import Demo
 from tests.helpers.command import Command, mmsa_in_a_process
+from tests.helpers.patience import patience
 
 BENCH = {
     "title": "Test", "data_sets": ["demo"], "seeds": [1], "shared": {"epochs": 1},
@@ -173,3 +178,66 @@ def test_two_ray_workers_run_the_cells(demo: Demo) -> None:
     done = mmsa_in_a_process("bench", path, "--out", "out", "--executor", "ray", "--cpus", 1)
     assert done.returncode == 0, done.out + done.err
     assert "2 of 2 done" in done.out
+
+
+STOPPED_AS_CELLS_START = """
+import signal, subprocess, sys, threading, time
+from pathlib import Path
+from mmsa_suparc.bench import execute
+from mmsa_suparc.bench.folder import CellFolder
+
+when, count = sys.argv[1], int(sys.argv[2])
+execute.command = lambda folder: ["sleep", "600"]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+real = subprocess.Popen
+
+
+def interrupt():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+class Slow(real):
+    # The interruption comes when the process is there and nobody has noted it yet.
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        with open("pids", "a") as file:
+            print(self.pid, file=file)
+        if when == "started":
+            interrupt()
+            time.sleep(0.5)
+
+
+subprocess.Popen = Slow
+jobs = []
+for number in range(count):
+    folder = CellFolder(Path("cells", str(number)))
+    folder.path.mkdir(parents=True)
+    jobs.append(execute.Job(str(number), folder, False, False))
+
+
+def on_start(job):
+    if when == "submitted" and job.name == "0":
+        interrupt()
+
+
+try:
+    execute.execute(jobs, at_once=1, on_start=on_start)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("when", "count"), [("started", 1), ("submitted", 2000)])
+def test_an_interruption_just_as_a_cell_starts_ends_it(when: str, count: int) -> None:
+    """Real processes that would sleep for ten minutes; nobody waits for them."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_AS_CELLS_START, when, str(count)], start_new_session=True
+    ) as process:
+        try:
+            assert process.wait(timeout=patience(20)) == 130
+        except subprocess.TimeoutExpired:  # what it has started goes with it
+            process.kill()
+            for pid in Path("pids").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            raise

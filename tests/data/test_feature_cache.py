@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import signal
+import stat
+import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from mmsa_suparc.data import feature_cache, reader, safe_pickle, schema
-from mmsa_suparc.data.demo import Demo, feature_file
+from mmsa_suparc.data.demo import Demo, feature_file, make_demo
+from mmsa_suparc.data.files import write_text
+from tests.helpers.patience import patience
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +142,119 @@ def test_listing_and_clearing(tmp_path: Path, mmsa: Callable) -> None:
     assert "freed" in mmsa("data", "cache", "--clear")[1]
     assert list((tmp_path / "cache" / "features").iterdir()) == []
     assert mmsa("data", "cache", "--list") == (0, "", "")
+
+
+def store_at_once(files: list[Path], barrier: Any, said: Any) -> None:
+    contents = [schema.normalised(safe_pickle.load(path)) for path in files]
+    for path, content in zip(files, contents, strict=True):
+        barrier.wait()
+        try:
+            stored = feature_cache.store(path, content)
+            folder = Path(stored["train"]["audio"].filename).parent
+            said.put((path.name, folder.stat().st_ino))
+        except Exception as error:
+            said.put((path.name, repr(error)))
+
+
+def test_four_processes_make_each_entry_once(tmp_path: Path) -> None:
+    content = feature_file({"train": 200, "valid": 40, "test": 50})
+    files = [write(tmp_path / f"{number}.pkl", content) for number in range(6)]
+    context = get_context("fork")
+    barrier, said = context.Barrier(4), context.Queue()
+    workers = [context.Process(target=store_at_once, args=(files, barrier, said)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    found = [said.get(timeout=patience(60)) for _ in range(4 * len(files))]
+    for worker in workers:
+        worker.join(timeout=patience(10))
+    assert [each for each in found if not isinstance(each[1], int)] == []
+    assert len(set(found)) == len(files)  # whoever came later read what was there
+    assert len(feature_cache.entries()) == len(files)
+    assert list((tmp_path / "cache" / "features").glob(".*")) == []
+
+
+def store_until(path: Path, signs: Path, *, die: bool) -> None:
+    """Store a file; half way write ``half``, then die, or wait for ``go``."""
+    asked = []
+
+    def half_way() -> bool:
+        asked.append(True)
+        if len(asked) == 5:
+            write_text(signs / "half", "")
+            if die:
+                os.kill(os.getpid(), signal.SIGKILL)
+            while not (signs / "go").exists():
+                time.sleep(0.02)
+        return False
+
+    feature_cache.store(path, schema.normalised(safe_pickle.load(path)), cancelled=half_way)
+
+
+def start_storing(path: Path, *, die: bool) -> Any:
+    """A process that is half way."""
+    signs = path.parent / f"{path.stem}-signs"
+    signs.mkdir()
+    process = get_context("fork").Process(
+        target=store_until, args=(path, signs), kwargs={"die": die}
+    )
+    process.start()
+    until = time.monotonic() + patience(30)
+    while not (signs / "half").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return process
+
+
+def test_what_a_killed_process_left_is_named_and_removed(tmp_path: Path, mmsa: Callable) -> None:
+    content = feature_file({"train": 200, "valid": 40, "test": 50})
+    alive, dead = (write(tmp_path / name, content) for name in ("alive.pkl", "dead.pkl"))
+    features = tmp_path / "cache" / "features"
+    working = start_storing(alive, die=False)
+    try:
+        killed = start_storing(dead, die=True)
+        killed.join(timeout=patience(10))
+        assert killed.exitcode == -signal.SIGKILL
+        assert len(list(features.iterdir())) == 2
+        status, out, err = mmsa("data", "cache", "--list")
+        assert (status, err) == (0, "")
+        assert out.count("(removed: left by a killed process)") == 1
+        assert out.count("(being made)") == 1
+        assert len(list(features.iterdir())) == 1
+        # Nor does clearing take away what somebody is at.
+        assert mmsa("data", "cache", "--clear")[0] == 0
+        (tmp_path / "alive-signs" / "go").touch()
+        working.join(timeout=patience(30))
+        assert working.exitcode == 0
+    finally:
+        working.kill()
+    assert [entry.source for entry in feature_cache.entries()] == [str(alive)]
+    assert mmsa("data", "cache", "--verify")[0] == 0
+
+
+def test_the_next_store_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    content = feature_file({"train": 60, "valid": 10, "test": 10})
+    dead, other = (write(tmp_path / name, content) for name in ("dead.pkl", "other.pkl"))
+    start_storing(dead, die=True).join(timeout=patience(10))
+    assert list((tmp_path / "cache" / "features").glob(".new.*"))
+    reader.read_to_train(other)
+    assert list((tmp_path / "cache" / "features").glob(".new.*")) == []
+    assert len(feature_cache.entries()) == 1
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_who_may_read_the_cache_is_what_the_umask_says(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        demo = make_demo()
+        reader.read_to_train(demo.features)
+        write_text(tmp_path / "cache" / "text.txt", "")
+    finally:
+        os.umask(before)
+    paths = [path for path in (tmp_path / "cache").rglob("*") if path.suffix != ".lock"]
+    assert len(paths) > 10
+    for path in paths:
+        ordinary = (0o777 if path.is_dir() else 0o666) & ~mask
+        assert stat.S_IMODE(path.stat().st_mode) == ordinary, path
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser can write everywhere")

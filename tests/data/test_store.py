@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from mmsa_suparc.data import store
-from mmsa_suparc.errors import UserError
+from mmsa_suparc.errors import InUseError, UserError
 from tests.helpers.patience import patience
 
 
@@ -34,6 +36,48 @@ def test_eight_processes_write_400_whole_records(tmp_path: Path) -> None:
     assert {(r["worker"], r["row"]) for r in records} == {
         (worker, row) for worker in range(8) for row in range(50)
     }
+
+
+def own_in_turn(folder: Path, rounds: int) -> None:
+    """Own a folder so many times; while it is owned, nobody else may count."""
+    counter = folder / "counter"
+    for _ in range(rounds):
+        while True:
+            try:
+                with store.owned(folder, "a counter"):
+                    number = int(counter.read_text())
+                    time.sleep(0.001)
+                    counter.write_text(str(number + 1))
+                break
+            except InUseError:
+                time.sleep(0.0005)
+
+
+def die_as_owner(folder: Path) -> None:
+    with store.owned(folder, "the dying"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_folder_never_has_two_owners(tmp_path: Path) -> None:
+    """Six processes in turn; others die as owners meanwhile."""
+    (tmp_path / "counter").write_text("0")
+    context = get_context("fork")
+    workers = [context.Process(target=own_in_turn, args=(tmp_path, 40)) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    lock = tmp_path / ".lock"
+    while not lock.exists():
+        time.sleep(0.001)
+    inode = lock.stat().st_ino
+    for _ in range(5):
+        dying = context.Process(target=die_as_owner, args=(tmp_path,))
+        dying.start()
+        dying.join(timeout=patience(10))
+    for worker in workers:
+        worker.join(timeout=patience(60))
+    assert [worker.exitcode for worker in workers] == [0] * 6
+    assert (tmp_path / "counter").read_text() == "240"
+    assert lock.stat().st_ino == inode  # it stays: who waits for it waits for the same
 
 
 def test_a_torn_last_line_is_tolerated_and_replaced(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_two_runs_in_one_folder(undisturbed: dict, demo: Demo) -> None:
 
 
 SAVE_POINTS = {
-    "open": ("mmsa_suparc.data.files.tempfile", "mkstemp", "before"),
+    "open": ("mmsa_suparc.data.files.os", "open", "before"),
     "half written": ("mmsa_suparc.data.files.os", "fdopen", "write half"),
     "written": ("mmsa_suparc.data.files.os", "fsync", "before"),
     "fsync": ("mmsa_suparc.data.files.os", "fsync", "after"),
@@ -207,3 +208,79 @@ def test_a_flipped_bit_is_noticed_and_the_state_before_serves(tmp_path: Path) ->
         StateFolder(tmp_path, {"seed": 2}, resume=True).load()
     os.truncate(tmp_path / "state-00002.json", 5)
     assert states.load() is None
+
+
+OUTPUTS = {
+    "model": "--model-save-dir",
+    "res": "--res-save-dir",
+    "log": "--log-dir",
+    "run": "--run-dir",
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_every_output_place_is_tried_before_the_first_epoch(
+    name: str, mmsa: Callable, demo: Demo, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    places = {flag: tmp_path / each for each, flag in OUTPUTS.items()}
+    places[OUTPUTS[name]] = tmp_path / "file" / "below"
+    options = [word for pair in places.items() for word in pair]
+    status, out, err = mmsa("-m", "lf_dnn", "-d", "demo", "-s", 1, "--epochs", 1, *options)
+    assert (status, out) == (4, "")
+    assert err.startswith(f"mmsa: cannot write {places[OUTPUTS[name]]}")
+    assert OUTPUTS[name] in err
+    assert err.count("\n") == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "file"]
+
+
+def test_a_home_that_cannot_be_written_is_named_before_the_first_epoch(
+    mmsa: Callable, demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    status, out, err = mmsa("-m", "lf_dnn", "-d", "demo", "-s", 1, "--run-dir", "run")
+    assert (status, out, err.count("\n")) == (4, "", 1)
+    assert "--res-save-dir" in err
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("lost", ["model", "res/normal"])
+def test_what_fails_after_training_loses_no_record(lost: str, demo: Demo, mmsa: Callable) -> None:
+    run = ("-m", "lf_dnn", "-d", "demo", "-s", "1", "--epochs", "3", "--run-dir", "run",
+           "--model-save-dir", "model", "--res-save-dir", "res")  # fmt: skip
+    Path(lost).mkdir(parents=True)
+    with Command(*run) as process:
+        while not Path("run/seed-1/history.csv").exists() and process.poll() is None:
+            time.sleep(0.01)
+        shutil.rmtree(lost)
+        Path(lost).write_text("in the way")
+        process.wait()
+    assert process.returncode == 4, process.err
+    assert process.err.count("\n") == 1
+    assert len(Path("run/records.jsonl").read_text().splitlines()) == 1
+    assert len(pd.read_csv("run/results.csv")) == 1
+    written = Path("run/seed-1/model.safetensors").stat().st_mtime_ns
+    Path(lost).unlink()
+    status, out, err = mmsa(*run, "--resume")
+    assert (status, err) == (0, "")
+    assert "epoch" not in out
+    assert Path("run/seed-1/model.safetensors").stat().st_mtime_ns == written
+    assert Path("model/lf_dnn-demo-1.pth").is_file()
+    assert len(pd.read_csv("res/normal/demo.csv")) == 1
+
+
+def test_a_finished_run_gives_its_row_to_the_toolkits_table_once(
+    mmsa: Callable, demo: Demo
+) -> None:
+    run = ("-m", "lf_dnn", "-d", "demo", "-s", 1, "--epochs", 1, "--run-dir", "run")
+    for more, res, rows in (
+        ((), "res", 1),
+        (("--resume",), "res", 1),
+        (("--resume", "-s", 2), "res", 2),  # something new was trained
+        (("--resume", "-s", 2), "res", 2),
+        (("--resume", "-s", 2), "other", 1),  # another table has it not
+    ):
+        status, _, err = mmsa(*run, *more, "--res-save-dir", res)
+        assert (status, err) == (0, "")
+        assert len(pd.read_csv(f"{res}/normal/demo.csv")) == rows, (more, res)

@@ -83,7 +83,10 @@ def test_what_processes_tell_each_other(found: dict) -> None:
     assert found[2]["main"].item() == 0
 
 
-def test_one_run_of_two_processes_is_written_once(demo: Demo, tmp_path: Path) -> None:
+def test_one_run_of_two_processes_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMSA_SUPARC_CACHE", str(tmp_path / "cache"))  # both begin with nothing
     run = ("mmsa_suparc", "-m", "suparc", "-d", "demo", "-s", "1", "--epochs", "2")
     done = launch(2, *run, "--run-dir", "run")
     assert done.returncode == 0, done.stderr
@@ -91,7 +94,9 @@ def test_one_run_of_two_processes_is_written_once(demo: Demo, tmp_path: Path) ->
     assert len(Path("run/records.jsonl").read_text().splitlines()) == 1
     assert json.loads(Path("run/seed-1/environment.json").read_text())["processes"] == 2
     assert len(pd.read_csv("run/seed-1/predictions.csv")) == 500
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "run"]
+    assert "without a cache" not in done.stderr
+    assert [p.name[0] != "." for p in (tmp_path / "cache" / "features").iterdir()] == [True]
     # Finished seeds are kept, another one is trained, by all processes.
     more = launch(2, *run, "-s", "2", "--run-dir", "run", "--resume")
     assert more.returncode == 0, more.stderr

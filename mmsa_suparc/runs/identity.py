@@ -1,0 +1,50 @@
+"""What a result is of: model, data, encoder and values; and what it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from mmsa_suparc.data import fingerprints, reader
+from mmsa_suparc.data.text import encoder_fingerprint
+from mmsa_suparc.names import SPLITS
+from mmsa_suparc.toolkit.settings import ModelConfig
+from mmsa_suparc.training.identity import STANDS_ON
+
+
+def needs_encoder(config: ModelConfig) -> bool:
+    """Whether a text encoder is read: a model that takes ``text`` features needs none for a file
+    that has them, unless the user named one."""
+    content = reader.read(config.feature_path)
+    has_text = all("text" in content[split] for split in SPLITS)
+    return not has_text or config.values["use_bert"] or "pretrained" in config.chosen
+
+
+def of_inputs(
+    config: ModelConfig, encoder: str, feature_files: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Fingerprints of everything that is read: whole files.
+
+    Args:
+        config: names the feature file.
+        encoder: a folder, or a name in the hub's cache.
+        feature_files: files to take modalities from, by ``feature_T``, ``feature_A``,
+            ``feature_V``.
+    """
+    return {
+        "data": fingerprints.of_file(config.feature_path),
+        "encoder": encoder_fingerprint(encoder) if needs_encoder(config) else "not used",
+        **{flag: fingerprints.of_file(Path(name)) for flag, name in (feature_files or {}).items()},
+    }
+
+
+def of_surroundings(device: str) -> dict[str, str]:
+    """Versions, and the kind of device: ``cpu``, ``cuda``."""
+    ground = {
+        "torch": metadata.version("torch"),
+        "transformers": metadata.version("transformers"),
+        "toolkit": metadata.version("MMSA"),
+        "device": device,
+    }
+    return {f"{STANDS_ON}{name}": value for name, value in ground.items()}
