@@ -187,7 +187,7 @@ FLAGS: tuple[tuple[str, str], ...] = (
     (f"-d demo --run-dir {NO_TEXT}", "UTF-8"),
     ("-d demo --run-dir a\0b", "UTF-8"),
     ("-d demo --run-dir text", "is a file"),
-    ("-d demo --run-dir text/.", "is a file"),
+    ("-d demo --run-dir text/run", "text"),
     ("-d demo --run-dir loop/run", "loop"),
     ("-d demo --run-dir ~nobody-of-that-name/run", "no user of that name"),
     (f"-d demo --model-save-dir {LONG}", "--model-save-dir"),

@@ -67,7 +67,7 @@ def test_normalised_frames_have_mean_0_and_deviation_1() -> None:
     chance = np.random.default_rng(0)
     clips = [chance.normal(5, 3, size=(count, 4)) for count in (20, 7)]
     clips = [np.hstack([clip, np.full((len(clip), 1), 8.0)]) for clip in clips]  # never varies
-    normalise = Normalisation.from_json(Normalisation.of(clips).as_json())
+    normalise = Normalisation.from_json(Normalisation.of(clips).as_json(), 5)
     whole = np.concatenate([normalise(clip) for clip in clips])
     np.testing.assert_allclose(whole.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(whole.std(axis=0), [1, 1, 1, 1, 0], atol=1e-5)
