@@ -26,7 +26,8 @@ def _not_a_bool(value: Any) -> Any:
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 Share = Annotated[Float, Field(ge=0, lt=1)]
-Rate = Annotated[Float, Field(ge=0, le=1e6)]
+#: What float32 holds; a rate that is only too large diverges, which the run then says.
+Rate = Annotated[Float, Field(ge=0, le=1e38)]
 Clips = Annotated[Int, Field(ge=1, le=MOST_CLIPS)]
 Epochs = Annotated[Int, Field(ge=1, le=MOST_EPOCHS)]
 Units = Annotated[Int, Field(ge=1, le=MOST_UNITS)]
@@ -67,7 +68,7 @@ class SupArcConfig(Settings):
     margin_sign: Literal["subtract", "add"] = "subtract"
     margin_scale: Literal["score_difference", "constant"] = "score_difference"
     sampling: Literal["threshold", "class"] = "threshold"
-    temperature: Annotated[Float, Field(gt=0, le=1e6)] = 0.1
+    temperature: Annotated[Float, Field(gt=0, le=1e38)] = 0.1
     weight_suparc: Rate = Field(0.1, description="α in MAE + α·SupArc + β·triplet + γ·masked")
     # Triplet loss
     weight_triplet: Rate = Field(0.1, description="β")

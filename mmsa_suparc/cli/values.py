@@ -14,7 +14,7 @@ from mmsa_suparc.names import LARGEST_SEED, MOST_EPOCHS
 #: Bytes of a name and of a path: what Linux allows, less what is written inside a folder.
 LONGEST_NAME, LONGEST_PATH = 255, 3_800
 #: Why there can be no file of that path, now or later.
-PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
+PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -236,6 +236,8 @@ def _check_sizes(values: dict[str, Any], sources: dict[str, str]) -> None:
     for key, value in values.items():
         if key in FROM_DATA or key in MOST_OF_ALL or key.startswith("missing_"):
             continue
+        if isinstance(value, float):
+            continue  # a rate or a weight
         most = MOST_LAYERS if re.search("layer|level", key) else MOST_UNITS
         if any(abs(number) > most for number in _numbers_in(value)):
             raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected at most {most}")

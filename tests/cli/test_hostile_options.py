@@ -24,7 +24,7 @@ def test_there_are_as_many_as_promised() -> None:
 def test_hostile_options_end_well(case: Case, tmp_path: Path, demo: Demo) -> None:
     case.prepare(tmp_path)
     before = sorted(tmp_path.iterdir())
-    line = ends_well(case.argv, tmp_path)
+    line = ends_well(case.argv, tmp_path, case.status)
     assert case.word in line
     assert len(line) < 1_000
     assert line.isprintable()

@@ -60,7 +60,7 @@ class Command:
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="command-"))
         self._outputs = tuple(terminal or str(self._folder / name) for name in ("out", "err"))
-        self.cost = Cost(float("nan"), float("nan"))  # known once it has ended by itself
+        self.cost = Cost(float("nan"), float("nan"))  # known once it has ended
         self._kept: list[str] = ["", ""]  # what was piped; all of it, at the end
         self._readers: list[threading.Thread] = []
         if largest_file is not None:
@@ -185,7 +185,8 @@ def _run(
     # Before this process began, its peak was what the server holds.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     now = time.process_time(), peak
-    Path(cost).write_text(json.dumps([b - a for a, b in zip(at_first, now, strict=True)]))
+    if largest_file is None:
+        Path(cost).write_text(json.dumps([b - a for a, b in zip(at_first, now, strict=True)]))
     os._exit(status)
 
 

@@ -26,6 +26,11 @@ class Case:
     word: str  # that the line holds
     file: bytes | None = None
 
+    @property
+    def status(self) -> int:
+        """4 where a folder cannot be written to, 2 otherwise."""
+        return 4 if self.word == "cannot write" else 2
+
     def prepare(self, folder: Path) -> None:
         """Make what the command line names."""
         if self.file is not None:
@@ -59,7 +64,7 @@ SUPARC = {
     # numbers that are none
     "margin=.nan": "finite number",
     "threshold=-.inf": "threshold",
-    "learning_rate_text=1e300": "1000000",
+    "learning_rate_text=1e300": "less than or equal to 1000000000",
     "weight_suparc=1e999": "weight_suparc",
     "weight_decay=" + "1" * 400 + ".0": "weight_decay",
     "dropout=1": "less than 1",
@@ -187,7 +192,7 @@ FLAGS: tuple[tuple[str, str], ...] = (
     (f"-d demo --run-dir {NO_TEXT}", "UTF-8"),
     ("-d demo --run-dir a\0b", "UTF-8"),
     ("-d demo --run-dir text", "is a file"),
-    ("-d demo --run-dir text/run", "text"),
+    ("-d demo --run-dir text/run", "cannot write"),
     ("-d demo --run-dir loop/run", "loop"),
     ("-d demo --run-dir ~nobody-of-that-name/run", "no user of that name"),
     (f"-d demo --model-save-dir {LONG}", "--model-save-dir"),
