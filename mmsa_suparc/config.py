@@ -314,7 +314,7 @@ def find_shipped(kind: str, folder: str, name: str) -> Path:
     if name in shipped:
         return shipped[name]
     raise UserError(
-        f"{kind} {shown(name)}: no such file, and none of that name comes with the package"
+        f"{kind} {name}: no such file, and none of that name comes with the package"
         f"{closest(name, shipped)}; it has {', '.join(shipped)}"
     )
 

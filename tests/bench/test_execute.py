@@ -134,7 +134,7 @@ def test_mistakes_are_named_before_anything_is_written(mmsa: Callable, demo: Dem
     assert status == 2
     assert "ours on demo, seed 1: variant 'ours': unknown key 'treshold'" in err
     for arguments, message in (
-        (("bench", "absent", "--out", "out"), "benchmark 'absent': no such file"),
+        (("bench", "absent", "--out", "out"), "benchmark absent: no such file"),
         (("bench", bench_file(), "--out", "out", "--jobs", 0), "--jobs: found '0'"),
         (("bench", bench_file(data_sets=["demoo"]), "--out", "out"), "unknown data set 'demoo'"),
     ):

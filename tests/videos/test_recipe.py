@@ -24,7 +24,7 @@ def test_shipped_recipes_can_be_read() -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"recipe 'defualt': no such file.*'default'"):
+    with pytest.raises(UserError, match=r"recipe defualt: no such file.*'default'"):
         recipe.load("defualt")
     path = tmp_path / "r.yaml"
     path.write_text("frames: {audio: 0}")
