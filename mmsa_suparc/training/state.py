@@ -21,13 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.plain_files import read_mapping, refuse_irregular
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.identity import first_difference, other_ground
+
+#: Bytes of a sidecar and of a state's tensors, at most.
+LARGEST_SIDECAR, LARGEST_TENSORS = 16 << 20, 128 << 30
 
 
 @dataclass
@@ -61,15 +66,10 @@ class StateFolder:
             UserError: it is of another run; names what differs.
         """
         for sidecar in sorted(self.folder.glob("state-*.json"), reverse=True):
-            try:
-                content = json.loads(sidecar.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            file = sidecar.with_suffix(".safetensors")
-            if not file.is_file() or sha256(file) != content.get("sha256"):
-                continue
-            self._check_identity(sidecar, content["identity"])
-            return State(load_file(file), content["numbers"])
+            found = _whole(sidecar)
+            if found is not None:
+                self._check_identity(sidecar, found["identity"])
+                return State(load_file(sidecar.with_suffix(".safetensors")), found["numbers"])
         return None
 
     def save(self, epoch: int, state: State) -> None:
@@ -99,6 +99,20 @@ class StateFolder:
         changed = other_ground(found, self.identity)
         if changed:
             print(f"mmsa: {sidecar.parent}: its saved state is of {changed}", file=sys.stderr)
+
+
+def _whole(sidecar: Path) -> dict[str, Any] | None:
+    """What a sidecar holds, if the file beside it is the one that it is of."""
+    file = sidecar.with_suffix(".safetensors")
+    try:
+        content = read_mapping(sidecar, largest=LARGEST_SIDECAR)
+        refuse_irregular(file, largest=LARGEST_TENSORS)
+        with safe_open(file, framework="pt"):
+            whole = sha256(file) == content.get("sha256")
+    except (UserError, OSError, SafetensorError):
+        return None
+    parts = [content.get("identity"), content.get("numbers")]
+    return content if whole and all(isinstance(part, dict) for part in parts) else None
 
 
 def _remove(*paths: Path) -> None:

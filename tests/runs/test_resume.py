@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.data.files import sha256
@@ -284,3 +286,45 @@ def test_a_finished_run_gives_its_row_to_the_toolkits_table_once(
         status, _, err = mmsa(*run, *more, "--res-save-dir", res)
         assert (status, err) == (0, "")
         assert len(pd.read_csv(f"{res}/normal/demo.csv")) == rows, (more, res)
+
+
+STRANGE = ("-d", "demo", "-s", "1", "--epochs", "2", "--run-dir")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+    """A run that was killed after its first epoch."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    with Command(*STRANGE, folder) as process:
+        until = time.monotonic() + patience(60)
+        while not list(folder.glob("seed-1/state-*.json")) and time.monotonic() < until:
+            time.sleep(0.005)
+        process.kill()
+    return folder
+
+
+@pytest.mark.parametrize("part", ["numbers", "tensors", "a pipe", "a list", "no safetensors"])
+def test_a_state_of_a_stranger_is_left_out_or_refused(
+    part: str, killed: Path, mmsa: Callable, tmp_path: Path
+) -> None:
+    shutil.copytree(killed, tmp_path / "run")
+    sidecar = min((tmp_path / "run" / "seed-1").glob("state-*.json"))
+    tensors, content = sidecar.with_suffix(".safetensors"), json.loads(sidecar.read_text())
+    if part == "numbers":
+        content["numbers"] = {"history": [], "best_epoch": 0}
+    elif part == "tensors":
+        save_file({"model.x": torch.ones(1)}, tensors)
+        content["sha256"] = sha256(tensors)
+    elif part == "a pipe":
+        tensors.unlink()
+        os.mkfifo(tensors)
+    elif part == "no safetensors":
+        tensors.write_bytes(b"x" * 100)
+        content["sha256"] = sha256(tensors)
+    sidecar.write_text(json.dumps([1] if part == "a list" else content))
+    status, _, err = mmsa(*STRANGE, "run", "--resume")
+    if part in ("numbers", "tensors"):
+        assert (status, err.count("\n")) == (2, 1)
+        assert "the saved state of seed 1 does not fit this training" in err
+    else:  # it does not count; the seed starts again
+        assert (status, err) == (0, "")
