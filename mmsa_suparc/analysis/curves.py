@@ -60,7 +60,7 @@ def draw_curves(run_dir: Path, title: str) -> Path | None:
                     lw=1.2,
                     label=label if seed == 0 else None,
                 )
-        losses.legend(frameon=False, fontsize=8)
+        losses.legend(fontsize=8, edgecolor="none", framealpha=0.85)
     for each, name, color in zip(axes, panels, ("C0", "C2"), strict=False):
         for history in histories:
             each.plot(history["epoch"], history[name], color=color, lw=1.2)
