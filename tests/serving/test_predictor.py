@@ -173,7 +173,10 @@ def test_the_command_prints_a_table_json_and_a_csv(mmsa: Callable, run: Path, de
         (("--run", "RUN", "--csv", "x.csv"), "--csv x.csv: "),
         (("--run", "RUN"), "one of the arguments --video --csv --features is required"),
         (("--run", "RUN", "--csv", "x.csv", "--text", "a"), "say what one --video says"),
-        (("--run", "RUN", "--video", "x", "--max-seconds", "0"), "--max-seconds: found '0', expected"),
+        (
+            ("--run", "RUN", "--video", "x", "--max-seconds", "0"),
+            "--max-seconds: found '0', expected",
+        ),
     ],
 )
 def test_mistakes_are_one_line(mmsa: Callable, run: Path, arguments: tuple, message: str) -> None:
