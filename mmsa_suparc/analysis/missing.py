@@ -47,7 +47,8 @@ def section(results: Results, dataset: str) -> Section | None:
                     plot.plot(levels, line.to_numpy(), marker=".", label=variant)
             plot.set_xlabel(PROTOCOLS[protocol])
             plot.set_ylabel("test MAE (score units)")
-        plots[0].legend(fontsize=7, frameon=False)
+        named = plots[0].get_legend_handles_labels()
+        figure.legend(*named, loc="outside upper center", ncols=4, fontsize=7, frameon=False)
         found.figures[f"{dataset}-missing"] = figure
         found.tables.append(_area_table(results, dataset, errors, curves))
     found.warnings += _warnings(dataset, subsets)

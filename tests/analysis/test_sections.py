@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from mmsa_suparc.analysis import conflict, geometry, intensity, overview, threshold
+from mmsa_suparc.analysis import conflict, geometry, intensity, overview
+from mmsa_suparc.analysis import threshold as threshold_study
 from mmsa_suparc.bench.tables import BELOW_ZERO, compare
+from mmsa_suparc.losses.pairs import positive_pairs
 from tests.helpers.cells import VALUES, make_cell, make_results
 
 LABELS = np.linspace(-3, 3, 25)
@@ -114,7 +119,7 @@ def test_a_sweep_shows_the_model_s_own_values(swept: dict, tmp_path: Path) -> No
         make_cell(tmp_path, f"T={value}", LABELS, LABELS, values={"threshold": value, **swept})
         for value in (0.2, 1.0)
     ]
-    figure = threshold.section(make_results(*cells), "mosi").figures["mosi-thresholds"]
+    figure = threshold_study.section(make_results(*cells), "mosi").figures["mosi-thresholds"]
     (plot, *_) = figure.axes
     wanted = {**VALUES, **swept}
     assert [label.get_text() for label in plot.get_yticklabels()] == [f"{wanted['margin']:g}"]
@@ -140,3 +145,16 @@ def test_alignment_counts_the_pairs_that_training_counted(tmp_path: Path) -> Non
     assert in_column(table, "alignment")[1].text == "n/a"
     assert in_column(table, "alignment")[2].number == pytest.approx((1 + 4 + 3) / 3)
     assert [entry.text for entry in in_column(table, "threshold")] == ["0.2", "0.1", "3"]
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.4, 1.0])
+def test_the_threshold_study_counts_the_pairs_that_the_loss_takes(threshold: float) -> None:
+    labels = np.random.default_rng(0).integers(-15, 16, 60) / 5
+    table = pd.DataFrame({"split": "train", "label": labels})
+    found = threshold_study.positive_shares(
+        SimpleNamespace(clips=lambda dataset: table), "mosi", [threshold]
+    )
+    scores = torch.tensor(labels, dtype=torch.float32)
+    positives = positive_pairs(scores, sampling="threshold", threshold=threshold)
+    pairs = len(labels) * (len(labels) - 1)
+    assert found[threshold] == pytest.approx((int(positives.sum()) - len(labels)) / pairs)
