@@ -23,20 +23,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import torch
 import yaml
 from pydantic import BaseModel, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mmsa_suparc.config import first_of
@@ -46,13 +42,11 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
-from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_weights
 from mmsa_suparc.training.state import StateFolder
 
 #: Names that a saved predictor's folder shares.
 SERVING, ENCODER, WEIGHTS = "serving.json", "encoder", "model.safetensors"
-#: Bytes of a weights file, and of the names and shapes at its beginning.
-LARGEST_WEIGHTS, LARGEST_HEADER = 16 << 30, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -236,44 +230,6 @@ class SeedFolder:
         if sha256(self.weights) != checksum:
             raise UserError(f"{self.weights}: not the weights that were written (checksum differs)")
         return load_finite(self.weights)
-
-
-def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of a weights file's tensors, of which none is read.
-
-    Raises:
-        UserError: no such file, or none of ours.
-    """
-    refuse_irregular(path, largest=LARGEST_WEIGHTS)
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    if header > LARGEST_HEADER:
-        raise UserError(f"{path}: no safetensors file of weights")
-    with _safetensors(path), safe_open(path, framework="pt") as content:
-        names = content.keys()
-        return {name: tuple(content.get_slice(name).get_shape()) for name in names}
-
-
-def load_finite(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file.
-
-    Raises:
-        UserError: one holds numbers that are not finite, which would score every clip alike.
-    """
-    with _safetensors(path):
-        weights: dict[str, Tensor] = load_file(path)
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"{path}: {name} holds numbers that are not finite; train again")
-    return weights
-
-
-@contextlib.contextmanager
-def _safetensors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except SafetensorError as error:
-        raise UserError(f"{path}: no safetensors file of weights ({error})") from None
 
 
 class _Metrics(BaseModel):

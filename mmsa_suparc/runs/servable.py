@@ -25,9 +25,10 @@ from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.plain_files import read_mapping
 from mmsa_suparc.runs.encoder import Shapes, tokenizer_of, transformer_of
-from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS, RunFolder, load_finite, shapes_of
+from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS, RunFolder
 from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.toolkit.settings import ModelConfig
+from mmsa_suparc.training.checkpoint import load_finite, shapes_of
 from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
 
 #: Values a frame, and tokens a text, at most.
