@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -11,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any
+
+import anyio
 
 Message = dict[str, Any]
 Scope = dict[str, Any]
@@ -163,10 +163,9 @@ async def _take(scope: Scope, receive: Receive, body: IO[bytes], limit: int) -> 
         too_large = taken > limit
         body.write(chunk)
     if too_large:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
-                while goes_on:
-                    goes_on = (await receive()).get("more_body", False)
+        with anyio.move_on_after(LINGER):
+            while goes_on:
+                goes_on = (await receive()).get("more_body", False)
         raise _RefusedError(413, "larger than this page takes")
     return True
 
