@@ -152,11 +152,9 @@ def validate(merged: Merged, schema: type[BaseModel]) -> dict[str, Any]:
         return schema.model_validate(merged.values).model_dump()
     except ValidationError as error:
         first, *others = error.errors()
-        key = ".".join(str(part) for part in first["loc"])
         source = merged.sources.get(str(first["loc"][0]), "default")
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         also = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(f"{source}: {key} = {shown(first['input'])}: {message}{also}") from None
+        raise ConfigError(f"{source}: {first_of(error, with_value=True)}{also}") from None
 
 
 def schema_from(name: str, defaults: Mapping[str, Any]) -> type[Settings]:
@@ -326,9 +324,11 @@ def plugin_configs() -> Path:
     return installed if installed.is_dir() else package.parent / "plugin_configs"
 
 
-def first_of(error: ValidationError) -> str:
-    """The first thing that a schema has against some values: where, and what."""
+def first_of(error: ValidationError, *, with_value: bool = False) -> str:
+    """The first thing that a schema has against some values: where, the value if asked, what."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
+    if with_value:
+        where += f" = {shown(first['input'])}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return ": ".join(filter(None, (where, message)))

@@ -62,6 +62,11 @@ def is_text(value: str) -> bool:
     return "\0" not in value
 
 
+def in_a_line(error: BaseException, *, most: int = 200) -> str:
+    """What a library said when it failed, or the name of its error."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for an unknown word: ``"; did you mean 'threshold'?"``, or the known words."""
     known = sorted(known)

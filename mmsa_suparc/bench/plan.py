@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from mmsa_suparc.config import Seed, find_shipped
+from mmsa_suparc.config import Seed, find_shipped, first_of
 from mmsa_suparc.errors import ConfigError, nearest, shown
 from mmsa_suparc.plain_files import read_mapping
 
@@ -168,10 +168,7 @@ def _validated(path: Path, content: Mapping[str, Any]) -> BenchFile:
     try:
         file = BenchFile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        raise ConfigError(f"{path}: {where} = {shown(first['input'])}: {message}") from None
+        raise ConfigError(f"{path}: {first_of(error, with_value=True)}") from None
     for probe in file.probes:
         if probe not in PROBES:
             raise ConfigError(f"{path}: probes: unknown {shown(probe)}{nearest(probe, PROBES)}")

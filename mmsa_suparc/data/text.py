@@ -15,7 +15,7 @@ import numpy as np
 
 from mmsa_suparc.data import fingerprints
 from mmsa_suparc.data.reader import FeatureFile
-from mmsa_suparc.errors import UserError
+from mmsa_suparc.errors import UserError, in_a_line
 from mmsa_suparc.names import SPLITS
 
 #: Clips compared to find out whether a file's tokens are those of the encoder's tokenizer.
@@ -107,8 +107,7 @@ def loading(name: str | Path) -> Iterator[dict[str, Any]]:
     except UserError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"text encoder {name}: it cannot be loaded ({said})") from None
+        raise UserError(f"text encoder {name}: it cannot be loaded ({in_a_line(error)})") from None
     finally:
         constants.HF_HUB_OFFLINE = before
 
@@ -156,7 +155,7 @@ def with_tokens(content: FeatureFile, encoder: str, source: str | Path) -> Featu
     Raises:
         UserError: neither ``text_bert`` nor ``raw_text``, or token ids beyond the vocabulary.
     """
-    tokenizer = tokenizer_of(encoder)
+    tokenizer, vocabulary = tokenizer_of(encoder), int(encoder_config(encoder).vocab_size)
     result = {}
     for split in SPLITS:
         fields = content[split]
@@ -169,7 +168,7 @@ def with_tokens(content: FeatureFile, encoder: str, source: str | Path) -> Featu
         if not _keeps_tokens(tokenizer, fields):
             length = TOKENS if tokens is None else int(np.shape(tokens)[-1])
             fields = {**fields, "text_bert": tokenise(tokenizer, fields["raw_text"], length=length)}
-        _refuse_unknown(fields["text_bert"], encoder, f"{source}: {split}")
+        _refuse_unknown(fields["text_bert"], vocabulary, encoder, f"{source}: {split}")
         result[split] = fields
     return result
 
@@ -180,10 +179,11 @@ def check_tokens(content: FeatureFile, encoder: str, source: str | Path) -> None
     Raises:
         UserError: token ids beyond the vocabulary.
     """
-    tokenizer = tokenizer_of(encoder)
+    tokenizer, vocabulary = tokenizer_of(encoder), int(encoder_config(encoder).vocab_size)
     for split in SPLITS:
         if _keeps_tokens(tokenizer, content[split]):
-            _refuse_unknown(content[split]["text_bert"], encoder, f"{source}: {split}")
+            tokens = content[split]["text_bert"]
+            _refuse_unknown(tokens, vocabulary, encoder, f"{source}: {split}")
 
 
 def _keeps_tokens(tokenizer: Any, fields: dict[str, Any]) -> bool:
@@ -192,8 +192,7 @@ def _keeps_tokens(tokenizer: Any, fields: dict[str, Any]) -> bool:
     return tokens is not None and (texts is None or _same_tokens(tokenizer, texts, tokens))
 
 
-def _refuse_unknown(tokens: np.ndarray, encoder: str, where: str) -> None:
-    vocabulary = int(encoder_config(encoder).vocab_size)
+def _refuse_unknown(tokens: np.ndarray, vocabulary: int, encoder: str, where: str) -> None:
     ids = np.max(tokens[:, 0], axis=1, initial=0)
     beyond = np.flatnonzero(ids >= vocabulary)
     if len(beyond):

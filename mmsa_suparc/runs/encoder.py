@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.data.text import loading, tokenise
+from mmsa_suparc.data import text
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
 
@@ -34,12 +34,12 @@ def transformer_of(folder: Path, shapes: Shapes) -> Any:
     Raises:
         UserError: no such encoder, or one that the tensors cannot be of.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     file = folder / "config.json"
     _refuse_costly(file, read_mapping(file), shapes)
-    with loading(folder) as options:
-        config = AutoConfig.from_pretrained(folder, **options)
+    config = text.encoder_config(str(folder))
+    with text.loading(folder):
         return AutoModel.from_config(config, trust_remote_code=False)
 
 
@@ -54,16 +54,14 @@ def tokenizer_of(folder: Path, *, tokens: int, vocabulary: int) -> Any:
     Raises:
         UserError: none that works.
     """
-    from transformers import AutoTokenizer
-
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     if not 0 < len(files) <= MOST_FILES:
         raise UserError(f"{folder}: {len(files)} files; expected a tokenizer's")
     for file in files:
         refuse_irregular(file, largest=LARGEST)
-    with loading(folder) as options:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        tokenise(tokenizer, ["a"], length=tokens)
+    tokenizer = text.tokenizer_of(str(folder))
+    with text.loading(folder):
+        text.tokenise(tokenizer, ["a"], length=tokens)
     if 2 * len(tokenizer) < vocabulary:
         raise UserError(
             f"{folder}: a tokenizer of {len(tokenizer)} tokens for an encoder of {vocabulary}; "

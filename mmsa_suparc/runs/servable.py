@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_valid
 from mmsa_suparc.config import SupArcConfig, first_of
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.text import TOKENS, loading, tokenise
-from mmsa_suparc.errors import UserError
+from mmsa_suparc.errors import UserError, in_a_line
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.plain_files import read_mapping
@@ -273,8 +273,9 @@ def _try(model: SupArc, tokenizer: Any, content: _Content) -> None:
         with torch.inference_mode():
             score = model(text, *frames)["M"]
     except Exception as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"text encoder: it does not compute ({said}); train again") from None
+        raise UserError(
+            f"text encoder: it does not compute ({in_a_line(error)}); train again"
+        ) from None
     if not bool(torch.isfinite(score).all()):
         raise UserError("weights: they give a score that is not finite; train again")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.batches import Clips, batch_places
-from mmsa_suparc.errors import ConfigError, DivergedError, StoppedError, UserError
+from mmsa_suparc.errors import ConfigError, DivergedError, StoppedError, UserError, in_a_line
 from mmsa_suparc.losses import ModalityTripletLoss, Objective, RankNContrastLoss, SupArcLoss
 from mmsa_suparc.losses.rank_n_contrast import Similarity
 from mmsa_suparc.model import SupArc
@@ -163,10 +163,9 @@ class Training:
             )
             return Fit(saved.numbers["history"], saved.numbers["best_epoch"], best_weights)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            said = " ".join(str(error).split())[:200]
             raise UserError(
-                f"the saved state of seed {self.seed} does not fit this training ({said}); start "
-                "it again without --resume"
+                f"the saved state of seed {self.seed} does not fit this training "
+                f"({in_a_line(error)}); start it again without --resume"
             ) from None
 
     def save(self, result: Fit, states: StateFolder | None) -> None:
