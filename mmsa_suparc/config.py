@@ -46,6 +46,12 @@ class SupArcConfig(Settings):
     # Text encoder
     pretrained: str = Field("bert-base-uncased", description="encoder name or folder")
     use_finetune: bool = Field(True, description="False freezes the text encoder")
+    text_pooling: Literal["first", "mean"] = Field(
+        "first", description="the last layer's first token, or the mean of its tokens"
+    )
+    fast_encoder: bool = Field(
+        True, description="compute a BERT, RoBERTa or DistilBERT without its padding"
+    )
     # Model
     audio_hidden: Units = Field(16, description="BiLSTM units a direction")
     vision_hidden: Units = Field(32, description="BiLSTM units a direction")

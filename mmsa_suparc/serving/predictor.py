@@ -104,6 +104,7 @@ class SupArcPredictor(ModelHubMixin):
         self.runtime = _runtime(torch.device(device), precision, served.precision)
         self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
         self.model = served.model.to(self.runtime.device)
+        self.model.text_encoder.weights_change = False
         self._extractor: Extractor | None = None
         if served.recipe is not None:
             self._extractor = Extractor(served.recipe, python=fet_python, limits=limits)
