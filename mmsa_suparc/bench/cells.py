@@ -15,7 +15,7 @@ from mmsa_suparc import plugin
 from mmsa_suparc.bench import probes
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell
-from mmsa_suparc.config import Layer
+from mmsa_suparc.config import Layer, effective
 from mmsa_suparc.data import fingerprints, reader
 from mmsa_suparc.data.cache import key_of
 from mmsa_suparc.data.files import write_text
@@ -69,7 +69,7 @@ def identity(cell: Cell, data_root: str | None, *, device: str) -> dict[str, Any
         "model": config.model,
         "dataset": config.dataset,
         "seed": cell.seed,
-        "values": config.values,
+        "values": effective(config.values),
         **inputs,
         **identities.of_surroundings(device),
         "code": fingerprints.of_code(TRAINING_CODE),

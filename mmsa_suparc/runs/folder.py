@@ -42,7 +42,7 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
-from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_weights
+from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_tensors
 from mmsa_suparc.training.state import StateFolder
 
 #: Names that a saved predictor's folder shares.
@@ -191,8 +191,7 @@ class SeedFolder:
         metrics: Mapping[str, Any],
     ) -> str:
         """Write what the seed gave; returns the SHA-256 of its weights."""
-        save_weights(self.weights, weights)
-        checksum = sha256(self.weights)
+        checksum = save_tensors(self.weights, weights)
         sidecar = {
             "sha256": checksum,
             "identity": identity,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmsa_suparc.config import effective
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.files import try_writing
 from mmsa_suparc.data.store import Record
@@ -117,7 +118,7 @@ class Request:
             "seed": seed,
             **identity.of_inputs(config, self.encoder(), self.feature_files),
             **identity.of_surroundings(self.device.type),
-            **{f"configuration.{key}": value for key, value in config.values.items()},
+            **{f"configuration.{key}": value for key, value in effective(config.values).items()},
         }
 
 

@@ -50,7 +50,8 @@ def train_seed(
 
     Args:
         args: the toolkit's, complete; ``model_save_path`` is where the trainer keeps its best
-            weights while training, and must not exist.
+            weights while training (one that does not leave them in the model), and must not
+            exist.
         seed: sets every generator before the model is made.
         on_epoch: given a row after each epoch.
         prepare: is given the trainer before it trains.
@@ -65,7 +66,7 @@ def train_seed(
     with recorder.training(), _naming_lone_clips(args["model_name"], loaders["train"]):
         trainer.do_train(model, loaders)
     weights = model.state_dict()
-    if processes.is_main():
+    if processes.is_main() and not getattr(trainer, "leaves_best_weights", False):
         checkpoint = Path(args["model_save_path"])
         if not checkpoint.is_file():
             raise DivergedError(

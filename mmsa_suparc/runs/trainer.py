@@ -53,6 +53,7 @@ class SupArcTrainer:
     #: See ``registry.AbleTrainer``.
     shares_batches = True
     takes_arrays = True
+    leaves_best_weights = True
 
     def __init__(self, args: Any) -> None:
         self.args = args
@@ -67,8 +68,8 @@ class SupArcTrainer:
     def do_train(
         self, model: nn.Module, dataloader: dict[str, Any], return_epoch_results: bool = False
     ) -> dict[str, list[dict[str, float]]] | None:
-        """Train on ``train``, select by ``valid``; the best weights are in ``model`` and in
-        ``args.model_save_path``.
+        """Train on ``train``, select by ``valid``; the best weights are in ``model``, and in
+        ``args.model_save_path`` where there are no ``states``, which hold them.
 
         Returns:
             With ``return_epoch_results``, the metrics of every epoch by split, as the
@@ -142,7 +143,7 @@ class SupArcTrainer:
         return measured
 
     def _save(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
-        if not processes.is_main():
+        if self.states is not None or not processes.is_main():
             return
         prefix = "" if _network(model) is model else "Model."
         named = {prefix + name: tensor for name, tensor in weights.items()}

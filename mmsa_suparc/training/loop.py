@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import Any
@@ -25,7 +26,8 @@ from mmsa_suparc.training import feeding, processes
 from mmsa_suparc.training.evaluation import MetricsFunction, encode_text, evaluate, predict
 from mmsa_suparc.training.optimiser import make_optimiser, make_schedule
 from mmsa_suparc.training.runtime import Runtime
-from mmsa_suparc.training.state import StateFolder, capture, restore
+from mmsa_suparc.training.saving import Saving
+from mmsa_suparc.training.state import State, StateFolder, capture, restore
 from mmsa_suparc.training.step import Losses, TrainingStep, backward_in_parts
 from mmsa_suparc.training.tally import LOOK, Tally
 
@@ -85,8 +87,8 @@ def fit(
         on_best: called with the weights (on the CPU) each time validation improves.
         on_epoch: called with the epoch's row: ``epoch``, ``loss`` and ``loss_<term>``,
             ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``.
-        states: where the full state is saved after each epoch, and from where the training goes
-            on if there is one.
+        states: where the full state is saved after epochs (``config.save_every``) and at the end
+            of the training, whatever ends it; from where the training goes on if there is one.
         should_stop: asked after each step; True ends the training with
             :class:`StoppedError`, after which the last epoch's state serves to go on.
 
@@ -94,6 +96,7 @@ def fit(
         StoppedError: it was asked to stop.
         DivergedError: a loss that is not finite, named by epoch, step and term; or no epoch
             with a finite validation metric.
+        DiskError: a state could not be written.
     """
     if not config.use_finetune:
         train, valid = (encode_text(model, clips, runtime) for clips in (train, valid))
@@ -105,12 +108,12 @@ def fit(
     for earlier in result.history:
         on_epoch(earlier)
 
-    with contextlib.closing(training):
+    with contextlib.closing(training), Saving(states, config.save_every) as saving:
         for epoch in range(len(result.history) + 1, config.epochs + 1):
             if epoch - result.best_epoch > config.early_stop:
                 break
             started = time.perf_counter()
-            row: Row = {"epoch": epoch, **training.epoch(epoch, should_stop)}
+            row: Row = {"epoch": epoch, **training.epoch(epoch, saving.watched(should_stop))}
             trained = time.perf_counter()
             prediction = predict(model, valid, runtime, batch_size=config.batch_size)
             measured = evaluate(prediction, valid.scores, metrics)
@@ -121,7 +124,7 @@ def fit(
             if result.take(row, model, config.KeyEval):
                 assert result.best_weights is not None
                 on_best(result.best_weights)
-            training.save(result, states)
+            saving.keep(epoch, partial(training.state, result))
             on_epoch(row)
 
     if result.best_weights is None:
@@ -180,16 +183,13 @@ class Training:
                 f"({in_a_line(error)}); start it again without --resume"
             ) from None
 
-    def save(self, result: Fit, states: StateFolder | None) -> None:
+    def state(self, result: Fit) -> State:
         """The whole state after an epoch, from which :meth:`restore` goes on."""
-        if states is None:
-            return
         numbers = {"history": result.history, "best_epoch": result.best_epoch}
-        state = capture(
+        return capture(
             self.model, self.plain_optimiser, self.schedule, self.accelerator.scaler,
-            result.best_weights, numbers,
+            result.best_weights, numbers, is_best=result.history[-1]["best"],
         )  # fmt: skip
-        states.save(len(result.history), state)
 
     def epoch(self, epoch: int, should_stop: Callable[[], bool]) -> dict[str, float]:
         """Train on every clip once; the means over clips of ``loss`` and ``loss_<term>``.
