@@ -158,7 +158,7 @@ def _whole(sidecar: Path) -> dict[str, Any] | None:
         whole = _is(sidecar.with_suffix(".safetensors"), content.get("sha256")) and (
             best is None or _is(best.path(sidecar.parent), best.sha256)
         )
-    except (UserError, OSError, SafetensorError, LookupError, TypeError):
+    except (UserError, OSError, SafetensorError, LookupError, TypeError, ValueError):
         return None
     parts = [content.get("identity"), content.get("numbers")]
     return content if whole and all(isinstance(part, dict) for part in parts) else None
@@ -166,7 +166,7 @@ def _whole(sidecar: Path) -> dict[str, Any] | None:
 
 def _best_file(sidecar: Path) -> Path | None:
     """The best weights that a sidecar names."""
-    with contextlib.suppress(UserError, LookupError, TypeError):
+    with contextlib.suppress(UserError, OSError, LookupError, TypeError, ValueError):
         best = _Best.named_by(read_mapping(sidecar, largest=LARGEST_SIDECAR))
         return None if best is None else best.path(sidecar.parent)
     return None
