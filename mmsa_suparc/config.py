@@ -94,6 +94,7 @@ class SupArcConfig(Settings):
     contrastive_batch_size: Annotated[Int, Field(ge=0, le=MOST_CLIPS)] = Field(
         0, description="clips compared with each other, encoded batch_size at a time; 0: a batch"
     )
+    evaluation_batch_size: Clips = Field(64, description="clips scored at a time")
     accumulation: Clips = Field(1, description="batches a step; pairs stay within a batch")
     epochs: Epochs = Field(15, description="at most")
     early_stop: Epochs = Field(8, description="epochs without improvement before stopping")

@@ -95,7 +95,7 @@ def _geometry(trained: Trained, folder: CellFolder) -> None:
     for kept in ((True, True, True), *ONE_MASKED, *TWO_MASKED):
         features: dict = {}
         evaluation.predict(
-            trained.model.Model, clips, trainer.runtime, batch_size=trainer.config.batch_size,
+            trained.model.Model, clips, trainer.runtime, batch_size=trainer.config.evaluation_batch_size,
             present=kept, features=features,
         )  # fmt: skip
         vectors[tuple(kept)] = features["Feature_f"]

@@ -156,7 +156,7 @@ def batch_places(
     order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
     chunks = order.split(batch_size)
     places = torch.randperm(len(chunks), generator=generator)
-    return tuple(chunks[int(place)] for place in places)
+    return tuple(chunks[place] for place in places.tolist())
 
 
 def places_by_length(clips: Clips, batch_size: int) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
+from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.text import loading
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.toolkit.calls import logger, metrics_of
@@ -111,31 +112,45 @@ class SupArcTrainer:
     ) -> dict[str, Any]:
         """The toolkit's metrics and ``Loss`` on a split; with ``return_sample_results`` also
         ``Ids``, ``SResults``, ``Labels`` and ``Features``."""
-        clips = clips_of(dataloader)
-        features: dict[str, Tensor] = {}
-        prediction = evaluation.predict(
-            _network(model),
-            clips,
-            self.runtime,
-            batch_size=self.config.batch_size,
-            features=features if return_sample_results else None,
-        )
-        results: dict[str, Any] = dict(evaluation.evaluate(prediction, clips.scores, self._measure))
-        logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
-        if return_sample_results:
+        features: dict[str, Tensor] | None = {} if return_sample_results else None
+        results, prediction, clips = self._tested(model, dataloader, mode, features)
+        if features is not None:
             results["Ids"] = list(dataloader.dataset.ids)
             results["SResults"] = prediction.numpy()
             results["Labels"] = clips.scores.tolist()
             results["Features"] = {name: value.numpy() for name, value in features.items()}
         return results
 
+    def measure(
+        self, model: nn.Module, dataloader: Any, mode: str = "VAL"
+    ) -> tuple[dict[str, Any], Tensor]:
+        """What :meth:`do_test` and :meth:`predict` give, of one pass over the split."""
+        return self._tested(model, dataloader, mode)[:2]
+
     def predict(self, model: nn.Module, dataloader: Any) -> Tensor:
         """Scores (N,) in the order of the split."""
+        return self._scores(model, clips_of(dataloader))
+
+    def _tested(
+        self,
+        model: nn.Module,
+        dataloader: Any,
+        mode: str,
+        features: dict[str, Tensor] | None = None,
+    ) -> tuple[dict[str, Any], Tensor, Clips]:
+        """Metrics and scores of a split, and its clips."""
+        clips = clips_of(dataloader)
+        prediction = self._scores(model, clips, features)
+        results: dict[str, Any] = dict(evaluation.evaluate(prediction, clips.scores, self._measure))
+        logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
+        return results, prediction, clips
+
+    def _scores(
+        self, model: nn.Module, clips: Clips, features: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        size = self.config.evaluation_batch_size
         return evaluation.predict(
-            _network(model),
-            clips_of(dataloader),
-            self.runtime,
-            batch_size=self.config.batch_size,
+            _network(model), clips, self.runtime, batch_size=size, features=features
         )
 
     def _measure(self, prediction: Tensor, scores: Tensor) -> dict[str, float]:

@@ -215,7 +215,7 @@ class SupArcPredictor(ModelHubMixin):
             raise UserError(f"clip {place}: no modality is left; expected one at least")
         # Batched as the run batched its own predictions: in bf16 padding shows in the digits.
         made: dict[str, Tensor] = {}
-        size = config_of(self.serving.config).batch_size
+        size = config_of(self.serving.config).evaluation_batch_size
         whole = predict(
             self.model, clips, self.runtime, batch_size=size, present=kept, features=made
         )

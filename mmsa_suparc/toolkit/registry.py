@@ -54,6 +54,9 @@ class AbleTrainer(Trainer, Protocol):
     def predict(self, model: Any, dataloader: Any) -> Any:
         """Scores (N,) in the order of the split; without it the model's outputs are caught."""
 
+    def measure(self, model: Any, dataloader: Any, mode: str) -> tuple[dict[str, Any], Any]:
+        """What :meth:`do_test` and :meth:`predict` give, at once."""
+
 
 @dataclass(frozen=True)
 class RegisteredModel:

@@ -115,7 +115,7 @@ def fit(
             started = time.perf_counter()
             row: Row = {"epoch": epoch, **training.epoch(epoch, saving.watched(should_stop))}
             trained = time.perf_counter()
-            prediction = predict(model, valid, runtime, batch_size=config.batch_size)
+            prediction = predict(model, valid, runtime, batch_size=config.evaluation_batch_size)
             measured = evaluate(prediction, valid.scores, metrics)
             row |= {f"valid_{name}": value for name, value in measured.items()}
             row["learning_rate"] = training.schedule.get_last_lr()[-1]

@@ -210,8 +210,9 @@ def capture(
         for name, value in values.items():
             tensors[f"optimiser.{place}.{name}"] = torch.as_tensor(value)
     tensors["generator.torch"] = torch.get_rng_state()
-    for place, generator in enumerate(cuda_generators()):
-        tensors[f"generator.cuda.{place}"] = generator
+    device = _cuda_device(model)
+    if device is not None:
+        tensors["generator.cuda"] = torch.cuda.get_rng_state(device)
     name, keys, *rest = np.random.get_state(legacy=True)
     return State(
         tensors,
@@ -265,15 +266,13 @@ def restore(
     name, keys, *rest = state.numbers["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(state.tensors["generator.torch"])
-    set_cuda_generators(list(part("generator.cuda").values()))
+    device = _cuda_device(model)
+    if device is not None and "generator.cuda" in state.tensors:
+        torch.cuda.set_rng_state(state.tensors["generator.cuda"], device)
     return best
 
 
-def cuda_generators() -> list[Tensor]:
-    """The state of each CUDA device's generator; none without CUDA."""
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-
-def set_cuda_generators(states: list[Tensor]) -> None:
-    if states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states)
+def _cuda_device(model: torch.nn.Module) -> torch.device | None:
+    """The GPU that the model is on, whose generator alone this process draws from."""
+    device = next(model.parameters()).device
+    return device if device.type == "cuda" else None
