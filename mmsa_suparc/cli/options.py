@@ -178,18 +178,22 @@ def load_config(options: argparse.Namespace) -> Any:
 
 def load_to_train(options: argparse.Namespace, feature_files: Mapping[str, str]) -> Any:
     """:func:`load_config` for a command that trains: also refuses, before torch and the toolkit
-    are loaded, a model that does not run here and files that are not there.
+    are loaded, a model that does not run here, and files or an encoder that are not there.
 
     Args:
         options: of the command.
         feature_files: files to take modalities from, by ``feature_T``, ``feature_A``,
             ``feature_V``.
     """
+    from mmsa_suparc.data.text import find_encoder
+    from mmsa_suparc.runs import identity
     from mmsa_suparc.toolkit import catalogue, settings
 
     config = load_config(options)
     catalogue.require_runnable(config.model, config.dataset)
     settings.find_inputs(config.feature_path, feature_files)
+    if identity.needs_encoder(config):
+        find_encoder(str(config.values["pretrained"]))
     return config
 
 
