@@ -19,18 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mmsa_suparc.data.files import write_text
-from mmsa_suparc.data.tables import read_table
-from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.runs.records import Records
 
 LAST_LINES = 12
 
 
 @dataclass(frozen=True)
-class CellFolder(RunFolder):
-    """One cell's."""
+class CellFolder(Records):
+    """One cell's; what its training left is read through ``runs.folder.RunFolder``."""
 
     @property
     def log(self) -> Path:
@@ -73,11 +70,6 @@ class CellFolder(RunFolder):
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Likewise."""
         write_text(self.path / "spec.json", json.dumps(spec, indent=2, default=str) + "\n")
-
-    def read_table(self, name: str) -> pd.DataFrame | None:
-        """One of the cell's tables by its file's name; None where it has none."""
-        path = self.path / name
-        return read_table(path) if path.is_file() else None
 
     def seconds(self) -> float | None:
         """How long it took, where it has ended well."""

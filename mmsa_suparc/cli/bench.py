@@ -84,14 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    import mmsa_suparc
+    from mmsa_suparc import announced
     from mmsa_suparc.bench import cells, execute, plan
     from mmsa_suparc.bench.folder import CellFolder
     from mmsa_suparc.config import assignments
     from mmsa_suparc.data import reader
-    from mmsa_suparc.training.runtime import find_device
+    from mmsa_suparc.training.cuda import has_cuda
 
-    mmsa_suparc.register()
+    announced.announce()
     file = plan.read(plan.find_file(options.file))
     shared = dict(assignments(options.assignments).values)
     if options.text_encoder is not None:
@@ -111,11 +111,11 @@ def handle(options: argparse.Namespace) -> int:
     )
     out = Path(options.out).expanduser()
     jobs = []
-    device = find_device(None).type
+    device = "cuda" if has_cuda() else "cpu"  # what a cell will find for itself
     if options.executor == "ray":  # its machines may have what this one has not
         device = "cuda" if options.gpus else "cpu"
     with reader.reading_once():
-        identities = [cells.identity(each, options.data_root, device=device) for each in made.cells]
+        identities = cells.identities_of(made.cells, options.data_root, device=device)
     for cell, what in zip(made.cells, identities, strict=True):
         folder = CellFolder(out / "cells" / cells.address(what))
         done = folder.is_done(made.probes)
@@ -197,6 +197,7 @@ def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
     from mmsa_suparc.bench import cells, execute
 
     known = execute.known_seconds(jobs)
+    guesses: dict[tuple[str, str], float] = {}
     to_do: dict[Any, float] = {}
     for cell, job in zip(made.cells, jobs, strict=True):
         if job.done:
@@ -204,8 +205,10 @@ def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
         elif job.folder in to_do:
             about = "the same training as above"
         else:
-            guess = cell.model not in known
-            seconds = cells.guessed_seconds(cell, data_root) if guess else known[cell.model]
+            guess, row = cell.model not in known, (cell.variant, cell.dataset)
+            if guess and row not in guesses:  # the same for every seed
+                guesses[row] = cells.guessed_seconds(cell, data_root)
+            seconds = guesses[row] if guess else known[cell.model]
             to_do[job.folder] = seconds
             about = f"≈ {seconds:.0f} s{' (a guess)' if guess else ''}"
         print(f"{job.folder.name}  {cell.name}  ({cell.model}): {about}")

@@ -22,8 +22,8 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.errors import UserError
 
     quiet_libraries(1)
-    from mmsa_suparc.bench.cells import run_cell
     from mmsa_suparc.bench.folder import CellFolder
+    from mmsa_suparc.bench.run_cell import run_cell
 
     folder = CellFolder(Path(options.folder))
     if not folder.has_spec():

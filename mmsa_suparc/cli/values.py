@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-from mmsa_suparc.errors import shown
+from mmsa_suparc.errors import UserError, shown
 from mmsa_suparc.names import LARGEST_SEED, MOST_EPOCHS
 
 #: Bytes of a name and of a path: what Linux allows, less what is written inside a folder.
@@ -55,6 +56,17 @@ seed = whole(0, LARGEST_SEED)
 epochs = whole(1, MOST_EPOCHS)
 #: Trainings, clips or trials at a time.
 jobs = whole(1, 1_024)
+
+
+def device(name: str | None) -> str | None:
+    """The name of a kind of device that there is, which one of them need not exist here.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise UserError(f"--device {name}: no such device; expected cpu, cuda or cuda:N")
+    return name
 
 
 def path(text: str) -> str:

@@ -8,8 +8,6 @@ vocabulary of its own and random weights, saved as an ordinary ``from_pretrained
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_suparc.data import safe_pickle
+from mmsa_suparc.data import safe_pickle, tiny_bert
 from mmsa_suparc.data.cache import cache_folder
 from mmsa_suparc.data.files import write_atomically
-from mmsa_suparc.errors import DiskError
 
-VERSION = "1"  # of the recipe below: another recipe gets another cache folder
+VERSION = "2"  # of the recipe below: another recipe gets another cache folder
 
 TOKENS, AUDIO_FRAMES, VISION_FRAMES = 25, 50, 50
 AUDIO_WIDTH, VISION_WIDTH, TEXT_WIDTH = 12, 16, 64
@@ -110,7 +107,7 @@ def make_demo(folder: Path | None = None, shape: Shape = SHAPES["demo"]) -> Demo
         folder = cache_folder("demo", VERSION)
     demo = Demo(folder / "Processed" / "unaligned_50.pkl", folder / "encoder")
     if not demo.encoder.is_dir():
-        _write_encoder(demo.encoder)
+        tiny_bert.write(demo.encoder, vocabulary(), width=TEXT_WIDTH)
     if not demo.features.is_file():
         content = feature_file(shape)
         write_atomically(demo.features, lambda file: safe_pickle.dump(content, file))
@@ -235,39 +232,3 @@ def _frames(
         part *= (np.arange(longest) < lengths[some, None])[:, :, None]
         frames[some] = part
     return frames, lengths.astype(np.int64)
-
-
-def _write_encoder(folder: Path) -> None:
-    """A two-layer BERT with random weights, the same every time."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    words = vocabulary()
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=2 * TEXT_WIDTH,
-        max_position_embeddings=128,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2026)
-        encoder = BertModel(config)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".encoder.") as private:
-            made = Path(private) / folder.name
-            encoder.save_pretrained(made)
-            (made / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-            (made / "tokenizer_config.json").write_text(
-                json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True})
-            )
-            # safetensors lets nobody but its maker read a file.
-            for file in made.iterdir():
-                file.chmod((made / "vocab.txt").stat().st_mode)
-            if not folder.is_dir():  # another process may have been first
-                made.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():
-            raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None

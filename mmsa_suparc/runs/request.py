@@ -20,7 +20,6 @@ from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.names import SPLITS
 from mmsa_suparc.runs import identity, servable, tracking
 from mmsa_suparc.runs.folder import RunFolder
-from mmsa_suparc.runs.seeds import find_feature_file
 from mmsa_suparc.toolkit import catalogue, registry, settings
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training import processes
@@ -162,10 +161,7 @@ def validate(request: Request) -> None:
     catalogue.require_runnable(config.model, config.dataset)
     tracking.require_installed(request.tracker)
     path = config.feature_path
-    find_feature_file(path)
-    for flag, name in request.feature_files.items():
-        if not Path(name).is_file():
-            raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
+    settings.find_inputs(path, request.feature_files)
     content = request.content()
     encoder = request.encoder()
     known = servable.known_range(config, content)
