@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmsa_suparc import plugin
@@ -19,6 +22,7 @@ from mmsa_suparc.config import Layer
 from mmsa_suparc.data import fingerprints, reader
 from mmsa_suparc.data.cache import key_of
 from mmsa_suparc.data.files import write_text
+from mmsa_suparc.data.inputs import Input
 from mmsa_suparc.data.text import find_encoder
 from mmsa_suparc.errors import InUseError, UserError
 from mmsa_suparc.runs import identity as identities
@@ -129,7 +133,7 @@ def write_spec(
         },
         "identity": found,
         "probes": list(asked),
-        "data_root": data_root,
+        "data_root": str(Path(_config(cell, data_root).data_root).expanduser().absolute()),
     }
     folder.write_spec(spec)
 
@@ -139,15 +143,46 @@ def address(found: dict[str, Any]) -> str:
     return key_of(json.dumps(found, sort_keys=True, default=str))
 
 
-def run_cell(folder: CellFolder) -> None:
-    """Train, or go on training, then probe; nothing where all is there."""
+def inputs_of(folder: CellFolder) -> tuple[Input, ...]:
+    """What a cell reads, where this machine has it, and what it holds by the cell's identity."""
+    spec = folder.read_spec()
+    config, known = _config_of(spec), spec["identity"]
+    below = str(config.values["featurePath"])
+    path = config.feature_path.absolute()
+    data = Input(
+        "featurePath", str(path), known["data"], "" if Path(below).is_absolute() else below
+    )
+    if known["encoder"] in ("", "not used"):
+        return (data,)
+    name = _encoder(str(config.values["pretrained"]))
+    if Path(name).is_dir():
+        name = str(Path(name).absolute())
+    return data, Input("pretrained", name, known["encoder"])
+
+
+def _config_of(spec: dict[str, Any]) -> settings.ModelConfig:
+    """The configuration of a cell that was specified here."""
+    cell = Cell(**spec["cell"])
+    changed = Layer(f"variant '{cell.variant}'", cell.values)
+    return settings.load(cell.model, cell.dataset, overrides=[changed], data_root=spec["data_root"])
+
+
+def run_cell(folder: CellFolder, here: Mapping[str, str] | None = None) -> None:
+    """Train, or go on training, then probe; nothing where all is there.
+
+    Args:
+        folder: the cell's.
+        here: where this machine has what the cell reads, by key of the configuration, if the
+            cell was specified on another one. Its values, and so its identity, stay those of
+            there.
+    """
     spec = folder.read_spec()
     cell = Cell(**spec["cell"])
     plugin.register()
-    config = settings.load(
-        cell.model, cell.dataset,
-        overrides=[Layer(f"variant '{cell.variant}'", cell.values)], data_root=spec["data_root"],
-    )  # fmt: skip
+    config = _config_of(spec)
+    if here:
+        named = {key: spec["identity"]["values"][key] for key in ("featurePath", "pretrained")}
+        config = replace(config, values={**config.values, **named}, here=here)
     request = Request(
         config=config,
         seeds=(cell.seed,),
@@ -159,7 +194,7 @@ def run_cell(folder: CellFolder) -> None:
     _train(request)
     missing = [name for name in spec["probes"] if not folder.probe(name).is_file()]
     if missing or not folder.labels.is_file():
-        trained = load_trained(folder.path, cell.seed, device=request.device)
+        trained = load_trained(folder.path, cell.seed, device=request.device, here=here)
         write_text(folder.labels, trained.scores().to_csv(index=False))
         for name in missing:
             probes.run_probe(name, trained, folder)

@@ -96,7 +96,7 @@ class Request:
         Raises:
             UserError: no such encoder.
         """
-        name = str(self.config.values["pretrained"])
+        name = self.config.encoder
         return find_encoder(name) if identity.needs_encoder(self.config) else name
 
     def args(self, *, ordinal: int, checkpoint: Path) -> Any:

@@ -204,7 +204,7 @@ def _environment(request: Request) -> dict[str, Any]:
         "precision": _precision(request),
         "processes": processes.count(),
         "threads": torch.get_num_threads(),
-        "feature_file": str(request.config.feature_path),
+        "feature_file": str(request.config.named_feature_path),
         "text_encoder": str(request.config.values["pretrained"]),
         "repairs": [patch.name for patch in patching.in_force()],
         "command": request.command or environment.command(),
