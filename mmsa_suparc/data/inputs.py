@@ -6,7 +6,7 @@ holds; an entry is whole or absent, and has one maker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +120,8 @@ def keep(wanted: Input, receive: Callable[[], Archive]) -> bool:
                 _keep_revision(temporary, wanted, receive())
             else:
                 archives.unpack(receive(), temporary)
-                if not all(_holds(path, wanted.fingerprint) for path in temporary.iterdir()):
+                found = list(temporary.iterdir())
+                if len(found) != 1 or not _holds(found[0], wanted.fingerprint):
                     raise UserError(f"{wanted.name}: what was sent is something else now")
             remove(entry)  # what is there is broken
             temporary.rename(entry)
@@ -138,18 +139,18 @@ def _keep_revision(cache: Path, wanted: Input, sent: Archive) -> None:
     write_text(folder / "refs" / "main", wanted.fingerprint)
 
 
+def kept() -> list[Path]:
+    """What was sent to this machine: the folder of each."""
+    return sorted(cache_folder("inputs").glob("[!.]*"))
+
+
 def clear() -> int:
-    """Remove what was sent; returns the bytes freed."""
+    """Remove it; returns the bytes freed."""
     freed = 0
-    for folder in entries():
+    for folder in kept():
         freed += size_of(folder)
         remove(folder)
     return freed
-
-
-def entries() -> Iterable[Path]:
-    """A folder each."""
-    return sorted(cache_folder("inputs").glob("[!.]*"))
 
 
 def _entry(wanted: Input) -> Path:
