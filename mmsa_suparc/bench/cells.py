@@ -17,6 +17,7 @@ from mmsa_suparc.bench.plan import Cell
 from mmsa_suparc.config import Layer, effective
 from mmsa_suparc.data import fingerprints, reader
 from mmsa_suparc.data.cache import key_of
+from mmsa_suparc.data.inputs import Input
 from mmsa_suparc.data.text import cached_config, find_encoder
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.runs import identity as identities
@@ -135,7 +136,7 @@ def write_spec(
         },
         "identity": found,
         "probes": list(asked),
-        "data_root": data_root,
+        "data_root": str(Path(_config(cell, data_root).data_root).expanduser().absolute()),
     }
     folder.write_spec(spec)
 
@@ -143,3 +144,27 @@ def write_spec(
 def address(found: dict[str, Any]) -> str:
     """The name of a cell's folder."""
     return key_of(json.dumps(found, sort_keys=True, default=str))
+
+
+def inputs_of(folder: CellFolder) -> tuple[Input, ...]:
+    """What a cell reads, where this machine has it, and what it holds by the cell's identity."""
+    spec = folder.read_spec()
+    config, known = config_of(spec), spec["identity"]
+    below = str(config.values["featurePath"])
+    path = config.feature_path.absolute()
+    data = Input(
+        "featurePath", str(path), known["data"], "" if Path(below).is_absolute() else below
+    )
+    if known["encoder"] in ("", "not used"):
+        return (data,)
+    name = _encoder(str(config.values["pretrained"]))
+    if Path(name).is_dir():
+        name = str(Path(name).absolute())
+    return data, Input("pretrained", name, known["encoder"])
+
+
+def config_of(spec: dict[str, Any]) -> settings.ModelConfig:
+    """The configuration of a cell that was specified here."""
+    cell = Cell(**spec["cell"])
+    changed = Layer(f"variant '{cell.variant}'", cell.values)
+    return settings.load(cell.model, cell.dataset, overrides=[changed], data_root=spec["data_root"])

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmsa_suparc.bench.folder import CellFolder
-from mmsa_suparc.errors import UserError
 from mmsa_suparc.training.stop import stopped
 
 
@@ -171,53 +170,3 @@ def cores() -> int:
     with contextlib.suppress(AttributeError):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def execute_with_ray(
-    jobs: Sequence[Job],
-    *,
-    address: str | None,
-    cpus: float,
-    gpus: float,
-    retry_failed: bool = False,
-    on_start: Callable[[Job], None] = lambda job: None,
-    on_end: Callable[[Outcome], None] = lambda outcome: None,
-) -> list[Outcome]:
-    """The same on a Ray cluster, whose machines share the folders.
-
-    Args:
-        address: of the cluster; None starts one on this machine.
-        cpus: cores a cell.
-        gpus: GPUs a cell; Ray lets each cell see its own.
-
-    Raises:
-        UserError: Ray is not installed.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise UserError(
-            "--executor ray: Ray is not installed; pip install 'mmsa-suparc[ray]'"
-        ) from None
-    wanted = [job for job in jobs if not job.done and (retry_failed or not job.failed)]
-    ray.init(address=address, include_dashboard=False, log_to_driver=False)
-    try:
-        here = os.getcwd()
-
-        @ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)
-        def run(job: Job) -> Outcome:
-            os.chdir(here)  # paths on the command line may be relative
-            return Running().run(job, max(1, int(cpus)))
-
-        pending = {run.remote(job): job for job in wanted}
-        for job in wanted:
-            on_start(job)
-        outcomes = []
-        while pending:
-            (finished, *_), _ = ray.wait(list(pending))
-            pending.pop(finished)
-            outcomes.append(ray.get(finished))
-            on_end(outcomes[-1])
-        return outcomes
-    finally:
-        ray.shutdown()

@@ -75,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus", type=values.number(0, 10_000), default=0, metavar="N", help="Ray: GPUs a training"
     )
     parser.add_argument(
+        "--send-limit", type=values.size, default=values.size("2G"), metavar="SIZE",
+        help="Ray: bytes of a data set or text encoder that may be sent to a machine without it, "
+        "as 500M; default 2G",
+    )  # fmt: skip
+    parser.add_argument(
         "--reference", action="store_true",
         help="show the figures that the toolkit's authors report beside what is measured",
     )  # fmt: skip
@@ -132,16 +137,17 @@ def handle(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, jobs: list[Any]) -> None:
-    from mmsa_suparc.bench import execute
+    from mmsa_suparc.bench import execute, ray_cluster
 
     display = Display(jobs, options.verbose)
     started = {"on_start": display.start, "on_end": display.end}
     try:
         with display:
             if options.executor == "ray":
-                execute.execute_with_ray(
-                    jobs, address=options.address, cpus=options.cpus, gpus=options.gpus,
-                    retry_failed=options.retry_failed, **started,
+                wanted = ray_cluster.Wanted(options.cpus, options.gpus, options.send_limit)
+                ray_cluster.execute_with_ray(
+                    jobs, address=options.address, wanted=wanted,
+                    retry_failed=options.retry_failed, on_note=display.note, **started,
                 )  # fmt: skip
             else:
                 execute.execute(
@@ -240,6 +246,10 @@ class Display:
 
     def start(self, job: Any) -> None:
         self._bar.set_postfix_str(f"{job.name}; {self.failed} failed")
+
+    def note(self, line: str) -> None:
+        if self.verbose:
+            self._bar.write(line)
 
     def end(self, outcome: Any) -> None:
         self.ended += 1

@@ -15,6 +15,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="a folder that mmsa bench made")
+    parser.add_argument(
+        "--feature-file", default=None, metavar="FILE", help="where it is on this machine"
+    )
+    parser.add_argument("--text-encoder", default=None, metavar="NAME_OR_PATH", help="likewise")
 
 
 def handle(options: argparse.Namespace) -> int:
@@ -31,7 +35,8 @@ def handle(options: argparse.Namespace) -> int:
     parent = os.environ.get("MMSA_BENCH_PARENT")
     if parent is not None:  # which may have been killed while the libraries were loaded
         threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-    run_cell(folder)
+    named = {"featurePath": options.feature_file, "pretrained": options.text_encoder}
+    run_cell(folder, {key: name for key, name in named.items() if name is not None})
     return 0
 
 

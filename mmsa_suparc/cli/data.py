@@ -98,17 +98,19 @@ def _make_demo(options: argparse.Namespace) -> int:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    from mmsa_suparc.data import cache, feature_cache
+    from mmsa_suparc.data import cache, feature_cache, inputs
     from mmsa_suparc.errors import UserError
 
     if options.clear:
-        print(f"freed {feature_cache.clear() / 2**20:.1f} MiB")
+        print(f"freed {(feature_cache.clear() + inputs.clear()) / 2**20:.1f} MiB")
         return 0
     broken = []
     for entry in feature_cache.entries():
         print(f"{entry.bytes / 2**20:9.1f} MiB  {entry.source}")
         if options.verify:
             broken += [f"{entry.folder / name}" for name in entry.broken_arrays()]
+    for path in inputs.kept():
+        print(f"{cache.size_of(path) / 2**20:9.1f} MiB  {path} (sent by another machine)")
     for half in cache.sweep():
         why = "removed: left by a killed process" if half.removed else "being made"
         print(f"{half.bytes / 2**20:9.1f} MiB  {half.path} ({why})")

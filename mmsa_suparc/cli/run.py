@@ -30,7 +30,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import (
@@ -40,7 +40,7 @@ from mmsa_suparc.cli.options import (
     load_to_train,
     quiet_libraries,
 )
-from mmsa_suparc.errors import StoppedError, UserError
+from mmsa_suparc.errors import StoppedError, SupArcError, UserError
 
 TOOLKIT_SEEDS = (1111, 1112, 1113, 1114, 1115)
 
@@ -119,6 +119,36 @@ def handle(options: argparse.Namespace) -> int:
     if len(set(options.seeds)) < len(options.seeds):
         raise UserError("-s: a seed is named twice; name each once")
     quiet_libraries(options.verbose)
+    try:
+        request = _request(options)
+    except SupArcError as error:
+        if "WORLD_SIZE" in os.environ:
+            _tell_the_others(error, options.device)
+        raise
+    if options.tune:
+        from mmsa_suparc.runs import toolkit_table
+
+        table = toolkit_table.tune(request, times=options.tune_times, verbose=options.verbose)
+        print(f"tuning results: {table}")
+        return 0
+    return _train(request, options.verbose)
+
+
+def _tell_the_others(error: SupArcError, device: str | None) -> NoReturn:
+    """One of several processes cannot begin: so none does."""
+    from mmsa_suparc.training import processes
+    from mmsa_suparc.training.runtime import find_device
+
+    def fail() -> NoReturn:
+        raise error
+
+    processes.connect(find_device("cpu" if device == "cpu" else None))
+    processes.together(fail)
+    raise error
+
+
+def _request(options: argparse.Namespace) -> Any:
+    """What the options ask for."""
     device = values.device(_device_name(options))
     feature_files = {
         f"feature_{m}": name for m in "TAV" if (name := getattr(options, f"feature_{m}"))
@@ -126,13 +156,12 @@ def handle(options: argparse.Namespace) -> int:
     config = load_to_train(options, feature_files)
 
     import mmsa_suparc
-    from mmsa_suparc.runs import toolkit_table
     from mmsa_suparc.runs.request import Request
     from mmsa_suparc.training.runtime import find_device
 
     mmsa_suparc.register()
     folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    request = Request(
+    return Request(
         config=config,
         seeds=tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS),
         run_dir=Path(options.run_dir or folder).expanduser(),
@@ -147,11 +176,6 @@ def handle(options: argparse.Namespace) -> int:
         allow_label_range=options.allow_label_range,
         feature_files=feature_files,
     )
-    if options.tune:
-        table = toolkit_table.tune(request, times=options.tune_times, verbose=options.verbose)
-        print(f"tuning results: {table}")
-        return 0
-    return _train(request, options.verbose)
 
 
 def _train(request: Any, verbose: int) -> int:

@@ -52,6 +52,14 @@ def number(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def size(text: str) -> int:
+    """Bytes, as a number with K, M, G or T for powers of 1,024."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?", text.strip().upper())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a size as 500M or 2G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
+
+
 seed = whole(0, LARGEST_SEED)
 epochs = whole(1, MOST_EPOCHS)
 #: Trainings, clips or trials at a time.

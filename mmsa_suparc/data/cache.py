@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from mmsa_suparc.errors import DiskError
 
 #: How what is still being made begins, by room of the cache; its key follows.
-UNFINISHED = {"features": ".new.", "text": "."}
+UNFINISHED = {"features": ".new.", "text": ".", "inputs": ".new.", "cells": "."}
 KEY_LENGTH = 20
 
 

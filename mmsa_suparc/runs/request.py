@@ -96,7 +96,7 @@ class Request:
         Raises:
             UserError: no such encoder.
         """
-        name = str(self.config.values["pretrained"])
+        name = self.config.encoder
         return find_encoder(name) if identity.needs_encoder(self.config) else name
 
     def args(self, *, ordinal: int, checkpoint: Path) -> Any:
@@ -157,6 +157,17 @@ def validate(request: Request) -> None:
     Raises:
         UserError: one line.
     """
+    validate_inputs(request)
+    _validate_run_folder(request)
+
+
+def validate_inputs(request: Request) -> None:
+    """The part of :func:`validate` that is of what is read: of what each of several machines has
+    for itself.
+
+    Raises:
+        UserError: one line.
+    """
     config = request.config
     catalogue.require_runnable(config.model, config.dataset)
     tracking.require_installed(request.tracker)
@@ -181,7 +192,6 @@ def validate(request: Request) -> None:
     if config.values["use_bert"]:
         words = request.feature_files.get("feature_T", path)
         check_tokens(schema.normalised(reader.read(words)), encoder, words)
-    _validate_run_folder(request)
 
 
 def _validate_run_folder(request: Request) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.store import Record
-from mmsa_suparc.errors import DiskError
+from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.runs import environment, servable, toolkit_table, tracking
 from mmsa_suparc.runs.folder import SeedFolder
 from mmsa_suparc.runs.request import (
@@ -24,12 +24,14 @@ from mmsa_suparc.runs.request import (
     refuse_other_run,
     try_outputs,
     validate,
+    validate_inputs,
 )
 from mmsa_suparc.runs.seeds import SeedResult, train_seed
 from mmsa_suparc.toolkit import patching
 from mmsa_suparc.toolkit.calls import logger
 from mmsa_suparc.training import processes
 from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.identity import first_difference, other_ground
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder
 from mmsa_suparc.training.stop import Stop
@@ -65,29 +67,71 @@ def run(
     stop = stop or Stop()
     refuse_launcher(request)
     processes.connect(request.device)
-    if not processes.is_main():
+    with processes.ending_together(), reader.reading_once():
+        _agree(request)
+        if processes.is_main():
+            return _lead(request, on_seed, on_epoch, stop)
         _train_along(request, stop)
         return []
+
+
+def _agree(request: Request) -> None:
+    """Every check, in every process; and all of them have been asked for the same, and hold the
+    same data and encoder, wherever on their machines these are.
+
+    Raises:
+        UserError: in all processes, what any of them found.
+    """
+    if processes.count() == 1:
+        validate(request)
+        return
+
+    def checked() -> Row:
+        (validate if processes.is_main() else validate_inputs)(request)
+        identity = request.identity(request.seeds[0])
+        for path in ("featurePath", "pretrained"):
+            identity.pop(f"configuration.{path}", None)
+        return {**identity, "seeds": list(request.seeds), "precision": _precision(request)}
+
+    first, *others = processes.together(checked)
+    for number, other in enumerate(others, start=1):
+        key = first_difference(other, first)
+        if key is not None:
+            raise UserError(
+                f"process {number} has {key} = {other.get(key)!r}, process 0 {first.get(key)!r}; "
+                "give all the same data, text encoder and options"
+            )
+        changed = other_ground(other, first)
+        if changed and processes.is_main():
+            print(f"mmsa: process {number} runs on {changed}", file=sys.stderr)
+
+
+def _lead(
+    request: Request, on_seed: Callable[[int], None], on_epoch: Callable[[Row], None], stop: Stop
+) -> list[Record]:
+    """The main process: trains with the others, and alone writes."""
     folder = request.folder
     command = request.command or environment.command()
     results: list[Record] = []
     told: set[str] = set()
-    with reader.reading_once():
-        validate(request)
-        try_outputs(request, request.table)
-        with folder.owned(f"process {os.getpid()} on {platform.node()}: {command}"):
-            for ordinal, seed in enumerate(request.seeds, start=1):
-                on_seed(seed)
+    with contextlib.ExitStack() as owning:
+        with processes.telling():
+            try_outputs(request, request.table)
+            what = f"process {os.getpid()} on {platform.node()}: {command}"
+            owning.enter_context(folder.owned(what))
+        for ordinal, seed in enumerate(request.seeds, start=1):
+            on_seed(seed)
+            with processes.telling():
                 record = folder.record_of(seed)
                 if record is not None:
                     _keep_recorded(request, record, told)
-                else:
-                    processes.from_main(seed)
-                    record = _run_seed(request, seed, ordinal, on_epoch, stop)
-                results.append(record)
-            processes.from_main(None)
+            if record is None:
+                record = _run_seed(request, seed, ordinal, on_epoch, stop)
+            results.append(record)
+        with processes.telling():
             folder.write_results()
             toolkit_table.append(request, results)
+        processes.from_main(None)
     return results
 
 
@@ -112,13 +156,12 @@ def _after_record(request: Request, record: Record) -> None:
 
 def _train_along(request: Request, stop: Stop) -> None:
     """A process that is not the main one: computes its part of every batch, writes nothing."""
-    with reader.reading_once():
-        while (seed := processes.from_main(-1)) is not None:
-            train_seed(
-                request.args(ordinal=1, checkpoint=Path(os.devnull)),
-                seed=seed,
-                prepare=lambda trainer: setattr(trainer, "should_stop", stop.was_asked),
-            )
+    while (seed := processes.from_main(-1)) is not None:
+        train_seed(
+            request.args(ordinal=1, checkpoint=Path(os.devnull)),
+            seed=seed,
+            prepare=lambda trainer: setattr(trainer, "should_stop", stop.was_asked),
+        )
 
 
 def _run_seed(
@@ -127,16 +170,19 @@ def _run_seed(
     """Train one seed, complete its folder, then record it."""
     folder = request.folder.seed(seed)
     config = request.config
-    args = request.args(ordinal=ordinal, checkpoint=folder.checkpoint)
-    names = {"model_name": config.model, "dataset_name": config.dataset, "seed": seed}
-    folder.begin({**names, **config.values}, _environment(request))
-    identity = request.identity(seed)
-    states = folder.states(identity, resume=request.resume)
+    with processes.telling():
+        args = request.args(ordinal=ordinal, checkpoint=folder.checkpoint)
+        names = {"model_name": config.model, "dataset_name": config.dataset, "seed": seed}
+        folder.begin({**names, **config.values}, _environment(request))
+        identity = request.identity(seed)
+        states = folder.states(identity, resume=request.resume)
+    processes.from_main(seed)
     result = _train(request, args, seed, folder, states, on_epoch, stop)
-    record = _keep(request, args, identity, result, folder)
-    request.folder.append(record)
-    request.folder.write_results()
-    _after_record(request, record)
+    with processes.telling():
+        record = _keep(request, args, identity, result, folder)
+        request.folder.append(record)
+        request.folder.write_results()
+        _after_record(request, record)
     return record
 
 
@@ -204,7 +250,7 @@ def _environment(request: Request) -> dict[str, Any]:
         "precision": _precision(request),
         "processes": processes.count(),
         "threads": torch.get_num_threads(),
-        "feature_file": str(request.config.feature_path),
+        "feature_file": str(request.config.named_feature_path),
         "text_encoder": str(request.config.values["pretrained"]),
         "repairs": [patch.name for patch in patching.in_force()],
         "command": request.command or environment.command(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,21 @@ class Trained:
         )
 
 
-def load_trained(run_dir: Path, seed: int, *, device: torch.device | str = "cpu") -> Trained:
+def load_trained(
+    run_dir: Path,
+    seed: int,
+    *,
+    device: torch.device | str = "cpu",
+    here: Mapping[str, str] | None = None,
+) -> Trained:
     """The model that a run left for a seed.
+
+    Args:
+        run_dir: the run folder.
+        seed: one that is finished.
+        device: where the model goes.
+        here: where this machine has what the run's configuration names, see
+            ``settings.ModelConfig``.
 
     Raises:
         UserError: no such seed there, or weights that are not those of the record.
@@ -112,6 +126,7 @@ def load_trained(run_dir: Path, seed: int, *, device: torch.device | str = "cpu"
     model, dataset = values.pop("model_name"), values.pop("dataset_name")
     values.pop("seed")
     config = settings.load(model, dataset, overrides=[Layer(str(folder.path), values)])
+    config = replace(config, here=here or {})
     args = settings.run_args(config, device=torch.device(device), checkpoint=Path(os.devnull))
     loaders, network, trainer = build(args, seed=seed)
     network.load_state_dict(weights)

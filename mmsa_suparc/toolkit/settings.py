@@ -7,7 +7,7 @@ import os
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,9 @@ class ModelConfig:
     data_root: str
     tune: Mapping[str, Any]
     chosen: frozenset[str]  # keys that the user set
+    #: Where this machine has what the values name, if they were written on another one:
+    #: ``featurePath``, ``pretrained``.
+    here: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data_name(self) -> str:
@@ -79,7 +82,17 @@ class ModelConfig:
         """
         if not self.values["featurePath"]:
             raise UserError(f"-d {self.dataset}: name the feature file with --features FILE")
+        return Path(self.here.get("featurePath", self.named_feature_path))
+
+    @property
+    def named_feature_path(self) -> Path:
+        """The same as the values name it, on whichever machine they were written."""
         return Path(self.data_root).expanduser() / str(self.values["featurePath"])
+
+    @property
+    def encoder(self) -> str:
+        """The text encoder: a folder, or a name on the hub."""
+        return str(self.here.get("pretrained", self.values["pretrained"]))
 
 
 def dataset_names() -> list[str]:
@@ -310,6 +323,7 @@ def args_for(config: ModelConfig) -> Any:
     return EasyDict(
         {
             **config.values,
+            "pretrained": config.encoder,
             "model_name": config.model,
             "dataset_name": config.dataset,
             "featurePath": str(config.feature_path) if config.values["featurePath"] else "",

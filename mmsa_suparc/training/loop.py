@@ -169,7 +169,7 @@ class Training:
 
     def restore(self, states: StateFolder | None) -> Fit:
         """Go on from the newest state, the same in every process; from nothing without one."""
-        saved = processes.from_main(states.load() if states else None)
+        saved = processes.by_main(lambda: states.load() if states else None)
         if saved is None:
             return Fit()
         try:

@@ -3,15 +3,23 @@
 Every process knows the whole data and the whole order of the clips; of each batch it computes
 its own part. ``torchrun`` and ``accelerate launch`` start them; without either there is one
 process, and everything here passes its argument through.
+
+They may be on machines that share nothing. What one fails with while the others wait for its word,
+they end with too, so none waits for a process that is no more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from mmsa_suparc.errors import SupArcError, in_a_line
 
 Value = TypeVar("Value")
 #: What a launcher sets, all of it.
@@ -95,9 +103,93 @@ def from_all(value: Value) -> list[Value]:
 
 
 def from_main(value: Value) -> Value:
-    """The main process's value; the others' is ignored."""
+    """The main process's value; the others' is ignored.
+
+    Raises:
+        SupArcError: in the others, what the main process said that it failed with.
+    """
     if count() == 1:
         return value
-    box = [value]
+    box: list[Any] = [value]
     torch.distributed.broadcast_object_list(box)
-    return box[0]
+    if isinstance(box[0], _Failure) and not is_main():
+        raise box[0].error()
+    told: Value = box[0]
+    return told
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a process ends with, as the others are told."""
+
+    process: int
+    status: int
+    line: str
+
+    @classmethod
+    def of(cls, error: SupArcError) -> _Failure:
+        return cls(number(), error.status, str(error).partition("\n")[0])
+
+    def error(self) -> SupArcError:
+        error = SupArcError(f"ended with process {self.process}: {self.line}")
+        error.status = self.status
+        return error
+
+
+def together(make: Callable[[], Value]) -> list[Value]:
+    """What each process makes, in their order; what any fails with, all end with.
+
+    Raises:
+        SupArcError: this process's own, or else that of the first that failed.
+    """
+    try:
+        mine: Value | _Failure = make()
+        failed = None
+    except SupArcError as error:
+        mine, failed = _Failure.of(error), error
+    everybody = from_all(mine)
+    if failed is not None:
+        raise failed
+    for each in everybody:
+        if isinstance(each, _Failure):
+            raise each.error()
+    return [each for each in everybody if not isinstance(each, _Failure)]
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """What the main process does within this block while the others wait in :func:`from_main`:
+    they end with what it fails with."""
+    try:
+        yield
+    except SupArcError as error:
+        if is_main():
+            from_main(_Failure.of(error))
+        raise
+
+
+def by_main(make: Callable[[], Value]) -> Value | None:
+    """What the main process makes, given to all; what it fails with, all end with."""
+    value = None
+    if is_main():
+        with telling():
+            value = make()
+    return from_main(value)
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """A process whose neighbour has died within a step says so in a line; the neighbour said why.
+
+    Raises:
+        SupArcError: the connection was lost.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+        if count() == 1 or not lost:
+            raise
+        raise SupArcError(
+            f"another process has ended or cannot be reached; see what it said ({in_a_line(error)})"
+        ) from None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +104,145 @@ def test_one_run_of_two_processes_is_written_once(
     more = launch(2, *run, "-s", "2", "--run-dir", "run", "--resume")
     assert more.returncode == 0, more.stderr
     assert pd.read_csv("run/results.csv")["seed"].tolist() == [1, 2]
+
+
+def launch_on_two_machines(
+    folder: Path, *options: tuple[object, ...]
+) -> list[subprocess.CompletedProcess[str]]:
+    """One process on each of two "machines", which share nothing but a port: working, home and
+    cache folders are their own, and so are the options."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    started = []
+    for number, words in enumerate(options):
+        machine = folder / f"machine-{number}"
+        for name in ("work", "home"):
+            (machine / name).mkdir(parents=True, exist_ok=True)
+        own = {"HOME": str(machine / "home"), "MMSA_SUPARC_CACHE": str(machine / "cache")}
+        several = [
+            "--nnodes",
+            "2",
+            "--node-rank",
+            str(number),
+            "--nproc-per-node",
+            "1",
+            "--master-addr",
+            "127.0.0.1",
+            "--master-port",
+            port,
+            "-m",
+            "mmsa_suparc",
+        ]
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "torch.distributed.run", *several, *map(str, words)],
+                cwd=machine / "work", env={**environment(), **own}, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+        )  # fmt: skip
+    ended = []
+    try:
+        for process in started:
+            out, err = process.communicate(timeout=patience(120))
+            ended.append(subprocess.CompletedProcess("", process.returncode, out, err))
+    finally:
+        for process in started:
+            process.kill()
+    return ended
+
+
+def said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the command itself said of its failure; the launcher says more."""
+    return [line for line in done.stderr.splitlines() if line.startswith(("mmsa:", "mmsa,"))]
+
+
+@pytest.fixture
+def machines(tmp_path: Path, small_root: Path, demo: Demo) -> list[tuple[object, ...]]:
+    """The options of a run on two machines whose data and encoder lie in folders of their own. The
+    encoder knows no dropout, of which each process has its own."""
+    found = []
+    for number in (0, 1):
+        data, encoder = tmp_path / f"data-{number}", tmp_path / f"encoder-{number}"
+        shutil.copytree(small_root, data)
+        shutil.copytree(demo.encoder, encoder)
+        config = json.loads((encoder / "config.json").read_text())
+        config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        (encoder / "config.json").write_text(json.dumps(config))
+        found.append(
+            ("-m", "suparc", "-d", "mosi", "--data-root", data, "--text-encoder", encoder,
+             "--epochs", 3, "--set", "dropout=0", "--set", "batch_size=8", "-s", 1)
+        )  # fmt: skip
+    return found
+
+
+def test_two_machines_with_folders_of_their_own_give_the_results_of_one_process(
+    tmp_path: Path, machines: list[tuple[object, ...]]
+) -> None:
+    one = launch(1, "mmsa_suparc", *map(str, machines[0]), "--run-dir", "one")
+    assert one.returncode == 0, one.stderr
+    run = [(*options, "--run-dir", "run") for options in machines]
+    done = launch_on_two_machines(tmp_path, *run)
+    assert [each.returncode for each in done] == [0, 0], done
+    works = [tmp_path / f"machine-{number}" / "work" for number in (0, 1)]
+    assert list(works[1].iterdir()) == []
+    assert done[1].stdout == ""
+    assert json.loads((works[0] / "run/seed-1/environment.json").read_text())["processes"] == 2
+    ours, theirs = (
+        pd.read_csv(folder / "seed-1" / "predictions.csv")
+        for folder in (works[0] / "run", Path("one"))
+    )
+    assert ours["id"].tolist() == theirs["id"].tolist()
+    assert abs(ours["prediction"] - theirs["prediction"]).max() < 1e-4
+    # What the main process alone can know ends both, with one line each.
+    again = launch_on_two_machines(tmp_path, *run)
+    line = "--run-dir run: already holds seed 1; choose another folder or seed, or keep it with"
+    assert all(each.returncode != 0 for each in again)
+    assert [len(said(each)) for each in again] == [1, 1], again
+    assert said(again[0])[0].startswith(f"mmsa: {line}")
+    assert said(again[1])[0].startswith(f"mmsa, process 1: ended with process 0: {line}")
+    assert list(works[1].iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ("other data", ["mmsa: process 1 has data = ", "mmsa, process 1: process 1 has data = "]),
+        ("no data", ["mmsa: ended with process 1: no feature file at ",
+                     "mmsa, process 1: no feature file at "]),
+        pytest.param(
+            "other options",
+            ["mmsa: process 1 has configuration.batch_size = 9, process 0 8; ",
+             "mmsa, process 1: process 1 has configuration.batch_size = 9, process 0 8; "],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "a mistake",
+            ["mmsa: ended with process 1: --set: batch_size = -1: should be ",
+             "mmsa, process 1: --set: batch_size = -1: should be "],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_two_machines_that_differ_are_refused_by_both(
+    change: str, lines: list[str], tmp_path: Path, machines: list[tuple[object, ...]]
+) -> None:
+    path = tmp_path / "data-1" / "MOSI" / "Processed" / "unaligned_50.pkl"
+    more: tuple[object, ...] = ()
+    if change == "other data":
+        content = pickle.loads(path.read_bytes())
+        content["test"]["regression_labels"][0] += 0.2
+        path.write_bytes(pickle.dumps(content))
+    elif change == "no data":
+        path.unlink()
+    else:
+        more = ("--set", f"batch_size={9 if change == 'other options' else -1}")
+    done = launch_on_two_machines(tmp_path, machines[0], (*machines[1], *more))
+    assert all(each.returncode != 0 for each in done)
+    for each, line in zip(done, lines, strict=True):
+        assert [found[: len(line)] for found in said(each)] == [line], each.stderr
+    for number in (0, 1):
+        assert list((tmp_path / f"machine-{number}" / "work").iterdir()) == []
 
 
 @pytest.mark.slow
