@@ -67,10 +67,10 @@ jobs = whole(1, 1_024)
 
 
 def device(name: str | None) -> str | None:
-    """The name of a kind of device that there is, which one of them need not exist here.
+    """The name of a device that a machine could have; torch says whether this one has it.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no machine has one of that name.
     """
     if name is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise UserError(f"--device {name}: no such device; expected cpu, cuda or cuda:N")
