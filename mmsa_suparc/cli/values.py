@@ -57,6 +57,11 @@ epochs = whole(1, MOST_EPOCHS)
 jobs = whole(1, 1_024)
 
 
+def jobs_or_auto(text: str) -> int | None:
+    """Likewise, or None where the machine decides."""
+    return None if text == "auto" else jobs(text)
+
+
 def path(text: str) -> str:
     """The path of a file or folder that there can be."""
     names = Path(text).parts
