@@ -284,6 +284,7 @@ class Display:
         """What else there is to know."""
         if self.verbose:
             self._bar.write(line)
+            sys.stdout.flush()  # to a log file, too
 
     def start(self, job: Any) -> None:
         self._bar.set_postfix_str(f"{job.name}; {self.failed} failed")
@@ -294,7 +295,7 @@ class Display:
         self._bar.update()
         if self.verbose:
             word = "done" if outcome.ok else f"FAILED ({outcome.status})"
-            self._bar.write(
+            self.say(
                 f"[{self.ended}/{len(self.left)}] {outcome.job.name}: {word} in "
                 f"{outcome.seconds:.0f} s"
             )

@@ -59,7 +59,12 @@ jobs = whole(1, 1_024)
 
 def jobs_or_auto(text: str) -> int | None:
     """Likewise, or None where the machine decides."""
-    return None if text == "auto" else jobs(text)
+    if text == "auto":
+        return None
+    try:
+        return jobs(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
 def path(text: str) -> str:
