@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import shutil
 import signal
 import subprocess
@@ -167,7 +168,8 @@ class Submitter:
             job.folder.keep_job(Place(cluster, name, number, None)._asdict())
         tasks = [Training(_anywhere(job)) for job in jobs]
         try:
-            submitted = executor.submit_array(tasks)
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says comes with the error
+                submitted = executor.submit_array(tasks)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise UserError(f"--executor slurm: {in_a_line(error)}") from None
         for number, (job, its) in enumerate(zip(jobs, submitted, strict=True)):

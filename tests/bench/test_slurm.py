@@ -4,61 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
-import yaml
 
 from mmsa_suparc.bench import slurm, slurm_options
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import UserError
 from tests.helpers.command import Command, mmsa_in_a_process
+from tests.helpers.grids import (
+    bench_file,
+    cell,
+    jobs_submitted,
+    log,
+    seconds_of_epoch_1,
+    went_on_after,
+)
 from tests.helpers.slurm import until
 
 LOCAL = ("bench", "bench.yaml", "--out", "out", "--executor", "slurm", "--slurm", "cluster=local")
-
-
-def bench_file(*variants: str, epochs: int, seeds: tuple[int, ...] = (1,)) -> None:
-    content = {
-        "title": "Test", "data_sets": ["demo"], "seeds": list(seeds),
-        "shared": {"epochs": epochs}, "variants": {name: {"model": name} for name in variants},
-    }  # fmt: skip
-    Path("bench.yaml").write_text(yaml.safe_dump(content))
-
-
-def cell() -> Path:
-    """The only one's folder."""
-    (folder,) = Path("out/cells").iterdir()
-    return folder
-
-
-def log() -> str:
-    return "".join(path.read_text() for path in Path("out/cells").glob("*/cell.log"))
-
-
-def seconds_of_epoch_1() -> float | None:
-    """What the newest saved state says that it took, which no second training would repeat."""
-    for state in sorted(cell().rglob("state-*.json"), reverse=True):
-        return float(re.findall(r'"train_seconds": ([\d.e-]+)', state.read_text())[0])
-    return None
-
-
-def went_on_after(seconds: float | None) -> bool:
-    """Whether the finished training has that first epoch, and every other one once."""
-    history = pd.read_csv(cell() / "seed-1" / "history.csv")
-    assert list(history["epoch"]) == list(range(1, len(history) + 1))
-    return history["train_seconds"][0] == seconds
-
-
-def jobs_submitted() -> int:
-    return len(list(Path("out/slurm").glob("*_submitted.pkl")))
 
 
 # --- Options ----------------------------------------------------------------------------------

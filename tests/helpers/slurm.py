@@ -18,7 +18,7 @@ from tests.helpers.patience import patience
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 #: No accounting and no control groups, so that it runs in a container; a job that was put back into
-#: the queue starts after seconds instead of Slurm's two minutes (cred_expire).
+#: the queue starts after seconds instead of Slurm's two minutes (cred_expire, at least 5).
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -26,7 +26,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=cred_expire=3,socket={folder}/munge.socket
+AuthInfo=cred_expire=5,socket={folder}/munge.socket
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 SlurmctldPidFile={folder}/slurmctld.pid
