@@ -5,6 +5,7 @@
     spec.json      what the cell's process has to do
     cell.log       what it printed
     seconds.json   how long it took; failed.json: or why it failed
+    job.json       the job of a cluster that it was given to last
     labels.csv     split, id, label of every clip
     missing.csv, noise.csv, geometry.csv, fusion.npz   what was asked of the trained model
     toolkit/       the toolkit's results table, which is shared by nobody here
@@ -94,6 +95,22 @@ class CellFolder(Records):
         else:
             content = {"status": status, "lines": self.last_lines()}
             write_text(self.path / "failed.json", json.dumps(content))
+
+    def forget_failure(self) -> None:
+        """It is about to be run again."""
+        (self.path / "failed.json").unlink(missing_ok=True)
+
+    def job(self) -> dict[str, Any] | None:
+        """The job of a cluster that it was given to last."""
+        with contextlib.suppress(OSError, ValueError):
+            text = (self.path / "job.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)
+            return found
+        return None
+
+    def keep_job(self, job: Mapping[str, Any]) -> None:
+        """Likewise."""
+        write_text(self.path / "job.json", json.dumps(job) + "\n")
 
     def last_lines(self) -> list[str]:
         """The end of the cell's log."""

@@ -25,6 +25,8 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.options import quiet_libraries
     from mmsa_suparc.errors import UserError
 
+    if hasattr(signal, "SIGUSR2"):  # Slurm's word to a whole job; who started this one answers it
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     quiet_libraries(1)
     from mmsa_suparc.bench.folder import CellFolder
     from mmsa_suparc.bench.run_cell import run_cell

@@ -77,6 +77,16 @@ def device(name: str | None) -> str | None:
     return name
 
 
+def jobs_or_auto(text: str) -> int | None:
+    """Likewise, or None where the machine decides."""
+    if text == "auto":
+        return None
+    try:
+        return jobs(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
+
+
 def path(text: str) -> str:
     """The path of a file or folder that there can be."""
     names = Path(text).parts

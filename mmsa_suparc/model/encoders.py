@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmsa_suparc.model.packed_bert import PackedBert, Pooling, packed_bert_of
+from mmsa_suparc.model.packed_bert import PackedBert, Pooling
 from mmsa_suparc.model.packing import Packing, pack
 from mmsa_suparc.model.word_rows import WordRows
 
@@ -62,7 +62,7 @@ class TextEncoder(nn.Module):
         if not self.fast:
             return None
         if self._packed is None or self._packed.transformer is not self.transformer:
-            self._packed = packed_bert_of(self.transformer)
+            self._packed = PackedBert.of(self.transformer)
         return self._packed if self._packed is not None and self._packed.is_enough() else None
 
     def train(self, mode: bool = True) -> TextEncoder:
