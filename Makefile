@@ -5,13 +5,15 @@ FET ?= .venv-fet
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-fet test-gpu test-slurm bench study wheel clean
+.PHONY: help demo test check test-slow test-ray test-fet test-gpu test-slurm bench bench-gpu study \
+    wheel clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
 	@echo "make test       install, check the style and the types, run the fast tests"
 	@echo "make check      style and types only"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-ray   a grid on a Ray cluster of several nodes, one of them killed"
 	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
 	@echo "make test-gpu   the tests that need a CUDA device"
 	@echo "make test-slurm the tests that start a Slurm on this machine (Debian: slurmctld slurmd"
@@ -48,6 +50,9 @@ check: $(VENV)/.ready-dev
 
 test-slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "slow"
+
+test-ray: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray --durations 5
 
 # Videos need MMSA-FET, whose libraries are older: an environment of its own.
 $(FET)/.ready: setup.cfg constraints-fet.txt

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -117,10 +118,11 @@ def _connected(address: str | None) -> Iterator[Any]:
             "--executor ray: Ray is not installed; pip install 'mmsa-suparc[ray]'"
         ) from None
     try:
+        _try_to_reach(address or "")
         ray.init(
             address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"--address {address}: no Ray cluster there ({in_a_line(error)}); start one with "
             "ray start --head"
@@ -129,6 +131,13 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _try_to_reach(address: str) -> None:
+    """Ray itself goes on trying for minutes where nobody listens."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @dataclass

@@ -171,15 +171,6 @@ def test_killed_anywhere_it_goes_on_and_repeats_no_finished_cell(demo: Demo) -> 
     assert len(pd.read_csv("out/results.csv").query("metric == 'MAE' and split == 'test'")) == 2
 
 
-def test_two_ray_workers_run_the_cells(demo: Demo) -> None:
-    pytest.importorskip("ray")
-    variants = {"ours": {"model": "suparc"}, "lf_dnn": {}}
-    path = bench_file(variants=variants)
-    done = mmsa_in_a_process("bench", path, "--out", "out", "--executor", "ray", "--cpus", 1)
-    assert done.returncode == 0, done.out + done.err
-    assert "2 of 2 done" in done.out
-
-
 STOPPED_AS_CELLS_START = """
 import signal, subprocess, sys, threading, time
 from pathlib import Path
