@@ -75,7 +75,8 @@ class Clips:
         sizes = self.sizes.take(places.numpy())
         tokens = _longest(sizes.tokens)
         here = send(places, self.device)
-        packing = pack(sizes.attended[:, :tokens]).map(lambda part: send(part, self.device))
+        packing = pack(torch.from_numpy(sizes.attended[:, :tokens]))
+        packing = packing.map(lambda part: send(part, self.device))
         return Clips(
             text=self.text[here, :, :tokens],
             audio=self.audio[here, : _longest(sizes.audio)],

@@ -118,7 +118,7 @@ class TextEncoder(nn.Module):
             if packed is None:
                 return self._by_its_module(ids, mask, segments)
             if packing is None:
-                packing = pack(mask.cpu().numpy() > 0).map(lambda part: part.to(text.device))
+                packing = pack(mask.cpu() > 0).map(lambda part: part.to(text.device))
             words = self.words if self.training else None
             return packed(
                 ids, segments, packing,

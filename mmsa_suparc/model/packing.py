@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 #: Rows are filled up to a multiple of this many: a CPU's matrix library prepares a program for each
 #: size that it meets, and a batch of every size it has not met yet would wait for that.
@@ -42,31 +42,36 @@ class Packing(NamedTuple):
         return self._replace(**tensors)
 
 
-def pack(attended: np.ndarray) -> Packing:
+def pack(attended: Tensor) -> Packing:
     """How to pack a batch.
 
     Args:
-        attended: (B, L) bool, which tokens are. The first of each clip counts always: a clip
-            without a single token (a missing modality) still needs one to attend to.
+        attended: (B, L) bool on the CPU, which tokens are. The first of each clip counts always: a
+            clip without a single token (a missing modality) still needs one to attend to.
     """
-    attended = attended.copy()
+    attended = attended.clone()
     attended[:, 0] = True
-    counts = attended.sum(axis=1)
-    starts = np.concatenate([[0], counts.cumsum()])
-    tokens, longest = int(starts[-1]), int(counts.max(initial=1))
-    beyond = (0, -tokens % ROWS)
-    offsets = np.arange(longest)
+    counts = attended.sum(dim=1)
+    starts = functional.pad(counts.cumsum(dim=0), (1, 0))
+    each = counts.tolist()
+    tokens, longest = sum(each), max(each)
+    offsets = torch.arange(longest)
     holds = offsets < counts[:, None]
-    slots = np.where(holds, starts[:-1, None] + offsets, 0)
     return Packing(
-        places=torch.from_numpy(np.pad(np.flatnonzero(attended), beyond)),
-        starts=torch.from_numpy(starts.astype(np.int32)),
-        slots=torch.from_numpy(slots.ravel()),
-        filled=None if holds.all() else torch.from_numpy(~holds),
-        back=torch.from_numpy(np.pad(np.flatnonzero(holds), beyond)),
+        places=_places_of(attended, tokens),
+        starts=starts.int(),
+        slots=torch.where(holds, starts[:-1, None] + offsets, 0).flatten(),
+        filled=None if tokens == holds.numel() else ~holds,
+        back=_places_of(holds, tokens),
         longest=longest,
         tokens=tokens,
     )
+
+
+def _places_of(chosen: Tensor, count: int) -> Tensor:
+    """The flat places of what is chosen, in order, filled up to a multiple of :data:`ROWS`."""
+    places = (~chosen).flatten().argsort(stable=True)[:count]
+    return functional.pad(places, (0, -count % ROWS))
 
 
 class Layout(NamedTuple):

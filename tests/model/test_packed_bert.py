@@ -201,7 +201,7 @@ def test_a_copy_computes_with_its_own_weights() -> None:
 
 def test_rows_are_filled_up_to_few_sizes() -> None:
     attended = torch.arange(12)[None] < torch.tensor([[12], [5], [0]])
-    packing = pack(attended.numpy())
+    packing = pack(attended)
     assert packing.tokens == 12 + 5 + 1
     assert packing.longest == 12
     assert len(packing.places) == len(packing.back) == ROWS
