@@ -19,6 +19,7 @@ help:
 	@echo "make test-slurm the tests that start a Slurm on this machine (Debian: slurmctld slurmd"
 	@echo "                slurm-client munge)"
 	@echo "make bench      speed against the toolkit, as ratios, into benchmarks/RESULTS.md"
+	@echo "make bench-gpu  the same on a CUDA device, with a BERT-base-sized encoder"
 	@echo "make study      the benchmarks of docs/results, on real clips: hours"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make clean      remove what these commands made"
@@ -74,6 +75,9 @@ test-slurm: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/speed.py
+
+bench-gpu: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/gpu.py
 
 # Hours. DATA holds MOSI/Processed/unaligned_50.pkl; ENCODER is a Hugging Face encoder.
 study: $(VENV)/.ready-dev

@@ -66,21 +66,24 @@ class Clips:
         """Where the tensors are that a model sees."""
         return self.scores.device
 
-    def take(self, places: Tensor) -> Clips:
+    def take(self, places: Tensor, *, as_stored: bool = False) -> Clips:
         """A batch: the clips at these places, without tokens and frames that none of them uses.
 
         Args:
             places: (B,), on the CPU.
+            as_stored: frames stay in the precision that they have here; else they are float32.
         """
         sizes = self.sizes.take(places.numpy())
         tokens = _longest(sizes.tokens)
         here = send(places, self.device)
         packing = pack(torch.from_numpy(sizes.attended[:, :tokens]))
         packing = packing.map(lambda part: send(part, self.device))
+        audio = self.audio[here, : _longest(sizes.audio)]
+        vision = self.vision[here, : _longest(sizes.vision)]
         return Clips(
             text=self.text[here, :, :tokens],
-            audio=self.audio[here, : _longest(sizes.audio)],
-            vision=self.vision[here, : _longest(sizes.vision)],
+            audio=audio if as_stored else audio.float(),
+            vision=vision if as_stored else vision.float(),
             audio_lengths=self.audio_lengths[here],
             vision_lengths=self.vision_lengths[here],
             scores=self.scores[here],

@@ -116,7 +116,7 @@ class TextEncoder(nn.Module):
         packed = self.packed
         with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
             if packed is None:
-                return self._by_its_module(ids, mask, segments)
+                return self.by_its_module(text)
             if packing is None:
                 packing = pack(mask.cpu() > 0).map(lambda part: part.to(text.device))
             words = self.words if self.training else None
@@ -126,7 +126,9 @@ class TextEncoder(nn.Module):
                 unchanged=not self.weights_change,
             )  # fmt: skip
 
-    def _by_its_module(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
+    def by_its_module(self, text: Tensor) -> Tensor:
+        """:meth:`forward` by the encoder's own module, with the padding."""
+        ids, mask, segments = text.long().unbind(dim=1)
         # A clip without a single token (a missing modality) still needs one to attend to.
         first = torch.arange(mask.shape[1], device=mask.device) == 0
         mask = torch.where(first, 1, mask)

@@ -261,6 +261,7 @@ def _try(model: SupArc, tokenizer: Any, content: _Content) -> None:
     frames = [torch.zeros(1, 1, width) for width in (content.widths.audio, content.widths.vision)]
     try:
         with torch.inference_mode():
+            model.text_encoder.by_its_module(text)  # at the length of the tokenizer
             score = model(text, *frames)["M"]
     except Exception as error:
         raise UserError(

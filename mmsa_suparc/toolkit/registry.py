@@ -42,15 +42,17 @@ class AbleTrainer(Trainer, Protocol):
     shares_batches: bool
     #: It needs no float32 copies of the features, only arrays to read (memory maps).
     takes_arrays: bool
-    #: After :meth:`do_train` the model has the best weights: nothing is read back from
-    #: ``args.model_save_path``, which need not exist.
-    leaves_best_weights: bool
     #: A ``training.state.StateFolder`` to save the training in and to go on from, or None.
     states: Any
     #: Asked after each step; True ends the training with ``errors.StoppedError``.
     should_stop: Callable[[], bool]
     #: Given each epoch's row as soon as it is there; without it ``do_test`` is listened to.
     on_epoch: Callable[[dict[str, Any]], None]
+
+    @property
+    def leaves_best_weights(self) -> bool:
+        """After :meth:`do_train` the model has the best weights: nothing is read back from
+        ``args.model_save_path``, which need not exist."""
 
     def predict(self, model: Any, dataloader: Any) -> Any:
         """Scores (N,) in the order of the split; without it the model's outputs are caught."""

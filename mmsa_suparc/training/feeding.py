@@ -76,7 +76,7 @@ def _prepared(
             for some in places:
                 if given_up.is_set():
                     return
-                put(clips.take(some).map(lambda tensor: send(tensor, device)))
+                put(clips.take(some, as_stored=True).map(lambda tensor: send(tensor, device)))
             put(None)
         except BaseException as error:  # raised where the batches are used
             put(error)

@@ -169,7 +169,7 @@ def test_frames_keep_their_precision_until_they_are_encoded() -> None:
     clips = make_clips("train").map(
         lambda tensor: tensor.half() if tensor.ndim == 3 and tensor.is_floating_point() else tensor
     )
-    batch = clips.take(torch.arange(8))
+    batch = clips.take(torch.arange(8), as_stored=True)
     assert batch.audio.dtype == batch.vision.dtype == torch.float16
     model = make_model(dropout=0.0)
     prediction = model.predict(model.fuse(model.encode(
