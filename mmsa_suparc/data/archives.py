@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import secrets
 import tarfile
 import tempfile
@@ -43,8 +44,9 @@ def pack(root: Path, files: Iterable[Path]) -> Archive:
                         member = archive.gettarinfo(
                             arcname=path.relative_to(root).as_posix(), fileobj=file
                         )
-                        # A second name of a file is a file too.
+                        # A second name of a file is a file too, not a link to the first.
                         member.type, member.linkname = tarfile.REGTYPE, ""
+                        member.size = os.fstat(file.fileno()).st_size
                         archive.addfile(member, file)
             target.flush()
             content = np.asarray(np.memmap(target, np.uint8, "r"))
