@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true",
         help="go on with the run in --run-dir: finished seeds are kept, a killed one "
-        "continues after its last epoch",
+        "continues after its last saved epoch",
     )  # fmt: skip
     parser.add_argument(
         "--device", default=None, metavar="NAME",

@@ -53,7 +53,7 @@ def run(
     is written: what fails there is made up for with ``request.resume``.
 
     With ``request.resume``, seeds that are recorded are kept as they are, and one that was
-    killed goes on from its last epoch (a model of the toolkit starts that seed again: its
+    killed goes on from its last saved epoch (a model of the toolkit starts that seed again: its
     trainer saves no state).
 
     Under ``torchrun`` or ``accelerate launch`` every process calls this; the main one writes.
