@@ -5,7 +5,8 @@ FET ?= .venv-fet
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-ray test-fet test-gpu bench study wheel clean
+.PHONY: help demo test check test-slow test-ray test-fet test-gpu test-slurm bench bench-gpu study \
+    wheel clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
@@ -15,7 +16,10 @@ help:
 	@echo "make test-ray   a grid on a Ray cluster of several nodes, one of them killed"
 	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
 	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make test-slurm the tests that start a Slurm on this machine (Debian: slurmctld slurmd"
+	@echo "                slurm-client munge)"
 	@echo "make bench      speed against the toolkit, as ratios, into benchmarks/RESULTS.md"
+	@echo "make bench-gpu  the same on a CUDA device, with a BERT-base-sized encoder"
 	@echo "make study      the benchmarks of docs/results, on real clips: hours"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make clean      remove what these commands made"
@@ -66,8 +70,14 @@ test-fet: $(VENV)/.ready-dev $(FET)/.ready
 test-gpu: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m gpu
 
+test-slurm: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/bench/test_real_slurm.py
+
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/speed.py
+
+bench-gpu: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/gpu.py
 
 # Hours. DATA holds MOSI/Processed/unaligned_50.pkl; ENCODER is a Hugging Face encoder.
 study: $(VENV)/.ready-dev

@@ -10,6 +10,7 @@ The map, in the order in which a reader of the paper would ask:
 ``data``        feature files: safe reading, checks, cache, batches
 ``toolkit``     the only place that imports MMSA: the seam, and every patch
 ``runs``        from a request to a run folder
+``announced``   the models that are known before torch and MMSA are loaded
 ``plugin``      registration: wires the toolkit, the patches and SupArc
 ``videos``      clips to features, through MMSA-FET in a process of its own
 ``bench``       models compared by a file: cells, statistics, tables
@@ -99,8 +100,8 @@ def unregister() -> None:
 
 def register_model(
     name: str,
-    model: Callable[[Any], Model],
-    trainer: Callable[[Any], Trainer],
+    model: Callable[[Any], Model] | str,
+    trainer: Callable[[Any], Trainer] | str,
     config: Mapping[str, Any] | str | Path | None = None,
     *,
     schema: type[BaseModel] | None = None,
@@ -112,8 +113,10 @@ def register_model(
         name: what ``-m`` and ``MMSA_run`` will be given; lower case.
         model: called with the toolkit's ``args``, returns a ``torch.nn.Module`` whose
             ``forward(text, audio, vision)`` gives a dict with the score under ``"M"``; see
-            :class:`mmsa_suparc.toolkit.registry.Model`.
-        trainer: called with ``args``, returns an object with the toolkit's
+            :class:`mmsa_suparc.toolkit.registry.Model`. Or where it stands,
+            ``"package.module:name"``: it is imported when the first is built, so a package that
+            announces it this way costs the command nothing before.
+        trainer: likewise; called with ``args``, returns an object with the toolkit's
             ``do_train(model, dataloader, return_epoch_results)`` and
             ``do_test(model, dataloader, mode)``. It saves its best weights to
             ``args.model_save_path``. What else it may offer:
@@ -130,9 +133,13 @@ def register_model(
         mmsa_suparc.errors.UserError: the name is the toolkit's or another model's, or the file
             is unreadable.
     """
-    from mmsa_suparc import plugin
+    from mmsa_suparc import announced
 
-    plugin.register_model(name, model, trainer, config, schema=schema, overwrite=overwrite)
+    announced.add(name, model, trainer, config, schema=schema, overwrite=overwrite)
+    if not announced.is_announcing():  # who asks for models may not need the toolkit yet
+        from mmsa_suparc import plugin
+
+        plugin.put_in_force()
 
 
 def unregister_model(name: str) -> None:
@@ -141,6 +148,6 @@ def unregister_model(name: str) -> None:
     Raises:
         mmsa_suparc.errors.UserError: no model of that name was registered.
     """
-    from mmsa_suparc import plugin
+    from mmsa_suparc.toolkit import registry
 
-    plugin.unregister_model(name)
+    registry.remove(name)

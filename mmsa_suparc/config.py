@@ -23,6 +23,12 @@ def _not_a_bool(value: Any) -> Any:
     return value
 
 
+def _epochs_or_auto(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_EPOCHS):
+        return value
+    raise ValueError(f"expected auto or a number of epochs, 1 to {MOST_EPOCHS}")
+
+
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 Share = Annotated[Float, Field(ge=0, lt=1)]
@@ -46,6 +52,12 @@ class SupArcConfig(Settings):
     # Text encoder
     pretrained: str = Field("bert-base-uncased", description="encoder name or folder")
     use_finetune: bool = Field(True, description="False freezes the text encoder")
+    text_pooling: Literal["first", "mean"] = Field(
+        "first", description="the last layer's first token, or the mean of its tokens"
+    )
+    fast_encoder: bool = Field(
+        True, description="compute a BERT, RoBERTa or DistilBERT without its padding"
+    )
     # Model
     audio_hidden: Units = Field(16, description="BiLSTM units a direction")
     vision_hidden: Units = Field(32, description="BiLSTM units a direction")
@@ -82,6 +94,7 @@ class SupArcConfig(Settings):
     contrastive_batch_size: Annotated[Int, Field(ge=0, le=MOST_CLIPS)] = Field(
         0, description="clips compared with each other, encoded batch_size at a time; 0: a batch"
     )
+    evaluation_batch_size: Clips = Field(64, description="clips scored at a time")
     accumulation: Clips = Field(1, description="batches a step; pairs stay within a batch")
     epochs: Epochs = Field(15, description="at most")
     early_stop: Epochs = Field(8, description="epochs without improvement before stopping")
@@ -96,6 +109,18 @@ class SupArcConfig(Settings):
     clip_norm: Rate = Field(1.0, description="largest gradient norm; 0 for no clipping")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = Field(False, description="torch.compile the text encoder")
+    save_every: Annotated[Literal["auto"] | int, BeforeValidator(_epochs_or_auto)] = Field(
+        "auto", description="epochs between saved states; auto: as many as keep saving below 10%"
+    )
+
+
+#: Keys that change no result: two runs that differ there alone are the same run.
+WITHOUT_EFFECT = frozenset({"save_every"})
+
+
+def effective(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a result depends on."""
+    return {key: value for key, value in values.items() if key not in WITHOUT_EFFECT}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ ORDER = (
     ("bench",),
     ("__init__",),
     ("plugin",),
+    ("announced",),
     ("runs",),
     ("toolkit", "videos"),
     ("training",),

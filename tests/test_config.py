@@ -63,9 +63,9 @@ def test_a_file_is_merged_not_substituted(tmp_path: Path) -> None:
 
 
 def test_the_toolkits_json_is_understood(tmp_path: Path) -> None:
-    from mmsa_suparc.toolkit import modules
+    from mmsa_suparc.toolkit import installed
 
-    content = json.loads(json.dumps(modules.default_config()))
+    content = json.loads(json.dumps(installed.default_config()))
     content["datasetCommonParams"]["dataset_root_dir"] = "/elsewhere"
     content["self_mm"]["datasetParams"]["mosi"]["batch_size"] = 7
     path = tmp_path / "toolkit.json"

@@ -52,7 +52,7 @@ def test_taken_and_odd_names_are_refused() -> None:
             mmsa_suparc.register_model(name, toy.ToyModel, toy.ToyTrainer)
 
 
-@pytest.mark.parametrize("target", ["register_toy", "SPECIFICATION"])
+@pytest.mark.parametrize("target", ["register_toy", "SPECIFICATION", "NAMED"])
 def test_an_installed_package_announces_its_model(target: str, tmp_path: Path) -> None:
     """A real distribution on the path, in a process of its own, through the command."""
     info = tmp_path / "site" / "toy_model-1.0.dist-info"

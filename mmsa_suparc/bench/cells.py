@@ -1,48 +1,35 @@
-"""A cell of a benchmark: one training in a run folder of its own, and what is asked of it after.
+"""A cell of a benchmark: what its result depends on, which is its address.
 
-``mmsa cell FOLDER`` runs the cell whose ``spec.json`` lies in FOLDER; the benchmark starts one
-such process a cell.
+A cell is one training in a run folder of its own. All here goes without torch and the toolkit, so a
+plan is shown at once; ``bench/run_cell.py`` runs a cell.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc import plugin
-from mmsa_suparc.bench import probes
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell
-from mmsa_suparc.config import Layer
+from mmsa_suparc.config import Layer, effective
 from mmsa_suparc.data import fingerprints, reader
 from mmsa_suparc.data.cache import key_of
-from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.inputs import Input
-from mmsa_suparc.data.text import find_encoder
-from mmsa_suparc.errors import InUseError, UserError
+from mmsa_suparc.data.text import cached_config, find_encoder
+from mmsa_suparc.errors import UserError
 from mmsa_suparc.runs import identity as identities
-from mmsa_suparc.runs.request import Request
-from mmsa_suparc.runs.run import run
-from mmsa_suparc.runs.seeds import find_feature_file
-from mmsa_suparc.runs.trained import load_trained
 from mmsa_suparc.toolkit import catalogue, settings
-from mmsa_suparc.training.runtime import find_device
-from mmsa_suparc.training.stop import Stop
 
-#: Seconds to wait for a process that still works in the cell's folder.
-PATIENCE = 60
 #: What a training took on a 2-core machine with a 6-layer text encoder, roughly: to start and to
 #: be asked, a clip and epoch, and the epochs of models that stop by themselves.
 START_SECONDS, CLIP_SECONDS, USUAL_EPOCHS = 10.0, 0.01, 15
 #: The parts of the package that can change what a training gives.
 TRAINING_CODE = (
-    "config.py", "data", "losses", "metrics.py", "model", "names.py", "plugin.py", "runs",
-    "toolkit", "training",
+    "announced.py", "config.py", "data", "losses", "metrics.py", "model", "names.py", "plugin.py",
+    "runs", "toolkit", "training",
 )  # fmt: skip
 
 
@@ -65,7 +52,7 @@ def identity(cell: Cell, data_root: str | None, *, device: str) -> dict[str, Any
     """
     try:
         config = _config(cell, data_root)
-        find_feature_file(config.feature_path)
+        settings.find_inputs(config.feature_path)
         inputs = identities.of_inputs(config, _encoder(str(config.values["pretrained"])))
     except UserError as error:
         raise UserError(f"{cell.name}: {error}") from None
@@ -73,17 +60,33 @@ def identity(cell: Cell, data_root: str | None, *, device: str) -> dict[str, Any
         "model": config.model,
         "dataset": config.dataset,
         "seed": cell.seed,
-        "values": config.values,
+        "values": effective(config.values),
         **inputs,
         **identities.of_surroundings(device),
         "code": fingerprints.of_code(TRAINING_CODE),
     }
 
 
+def identities_of(
+    cells: Iterable[Cell], data_root: str | None, *, device: str
+) -> list[dict[str, Any]]:
+    """:func:`identity` of each cell; those that differ in their seed alone are looked at once."""
+    known: dict[str, dict[str, Any]] = {}
+    found = []
+    for cell in cells:
+        key = key_of(cell.variant, cell.model, cell.dataset, sorted(cell.values.items()))
+        if key not in known:
+            known[key] = identity(cell, data_root, device=device)
+        found.append({**known[key], "seed": cell.seed})
+    return found
+
+
 @cache
 def _encoder(name: str) -> str:
     """The encoder, looked for once in a benchmark; where it is not to be had its cells will say
-    so."""
+    so. One in the local cache is known by its revision, and need not be looked at."""
+    if not Path(name).expanduser().is_dir() and cached_config(name) is not None:
+        return name
     try:
         return find_encoder(name)
     except UserError:
@@ -146,7 +149,7 @@ def address(found: dict[str, Any]) -> str:
 def inputs_of(folder: CellFolder) -> tuple[Input, ...]:
     """What a cell reads, where this machine has it, and what it holds by the cell's identity."""
     spec = folder.read_spec()
-    config, known = _config_of(spec), spec["identity"]
+    config, known = config_of(spec), spec["identity"]
     below = str(config.values["featurePath"])
     path = config.feature_path.absolute()
     data = Input(
@@ -160,61 +163,8 @@ def inputs_of(folder: CellFolder) -> tuple[Input, ...]:
     return data, Input("pretrained", name, known["encoder"])
 
 
-def _config_of(spec: dict[str, Any]) -> settings.ModelConfig:
+def config_of(spec: dict[str, Any]) -> settings.ModelConfig:
     """The configuration of a cell that was specified here."""
     cell = Cell(**spec["cell"])
     changed = Layer(f"variant '{cell.variant}'", cell.values)
     return settings.load(cell.model, cell.dataset, overrides=[changed], data_root=spec["data_root"])
-
-
-def run_cell(folder: CellFolder, here: Mapping[str, str] | None = None) -> None:
-    """Train, or go on training, then probe; nothing where all is there.
-
-    Args:
-        folder: the cell's.
-        here: where this machine has what the cell reads, by key of the configuration, if the
-            cell was specified on another one. Its values, and so its identity, stay those of
-            there.
-    """
-    spec = folder.read_spec()
-    cell = Cell(**spec["cell"])
-    plugin.register()
-    config = _config_of(spec)
-    if here:
-        named = {key: spec["identity"]["values"][key] for key in ("featurePath", "pretrained")}
-        config = replace(config, values={**config.values, **named}, here=here)
-    request = Request(
-        config=config,
-        seeds=(cell.seed,),
-        run_dir=folder.path,
-        device=find_device(None),
-        result_dir=folder.toolkit,
-        resume=True,
-    )
-    _train(request)
-    missing = [name for name in spec["probes"] if not folder.probe(name).is_file()]
-    if missing or not folder.labels.is_file():
-        trained = load_trained(folder.path, cell.seed, device=request.device, here=here)
-        write_text(folder.labels, trained.scores().to_csv(index=False))
-        for name in missing:
-            probes.run_probe(name, trained, folder)
-
-
-def _train(request: Request) -> None:
-    """The cell's run; it waits for one that a killed benchmark left and that is about to end."""
-    stop = Stop()
-    deadline = time.monotonic() + PATIENCE
-    with stop.listening():
-        while True:
-            try:
-                run(request, on_epoch=_tell, stop=stop)
-                return
-            except InUseError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
-
-
-def _tell(row: dict[str, Any]) -> None:
-    """An epoch, for the log and for the benchmark's display."""
-    print(f"epoch {row['epoch']}: valid Loss {row['valid_Loss']:.4f}", flush=True)

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmsa_suparc.bench.devices import Slots
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.training.stop import stopped
 
@@ -49,8 +50,8 @@ class Running:
         self._lock = threading.Lock()
         self.stopped = False
 
-    def run(self, job: Job, threads: int) -> Outcome:
-        """One cell from start to end, in a process of its own."""
+    def run(self, job: Job, threads: int, device: str | None = None) -> Outcome:
+        """One cell from start to end, in a process of its own that sees this GPU alone."""
         started = time.monotonic()
         with self._lock:  # a cell that starts now is either stopped below or never started
             if self.stopped:
@@ -58,7 +59,7 @@ class Running:
             with job.folder.log.open("ab") as log:
                 process = subprocess.Popen(
                     command(job.folder.path), stdout=log, stderr=subprocess.STDOUT,
-                    env=environment(threads), start_new_session=True,
+                    env=environment(threads, device), start_new_session=True,
                 )  # fmt: skip
             self._processes.add(process)
         try:
@@ -84,13 +85,14 @@ def command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "mmsa_suparc", "cell", str(folder)]
 
 
-def environment(threads: int) -> dict[str, str]:
-    """A cell's: its share of the processor's cores, or fewer where the user says so."""
+def environment(threads: int, device: str | None = None) -> dict[str, str]:
+    """A cell's: its share of the processor's cores, or fewer where the user says so; its GPU."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     share = str(min(threads, int(said)) if said.isdigit() and int(said) else threads)
     return {
         **os.environ, "OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share,
         "MMSA_BENCH_PARENT": str(os.getpid()),
+        **({} if device is None else {"CUDA_VISIBLE_DEVICES": device}),
     }  # fmt: skip
 
 
@@ -109,6 +111,8 @@ def execute(
     jobs: Sequence[Job],
     *,
     at_once: int = 1,
+    devices: Sequence[str] = (),
+    jobs_per_gpu: int = 1,
     retry_failed: bool = False,
     on_start: Callable[[Job], None] = lambda job: None,
     on_end: Callable[[Outcome], None] = lambda outcome: None,
@@ -118,6 +122,9 @@ def execute(
     Args:
         jobs: all cells.
         at_once: processes at a time; the cores are divided between them.
+        devices: GPUs, as ``CUDA_VISIBLE_DEVICES`` names them: each cell sees one of them, and
+            waits until one is free.
+        jobs_per_gpu: cells that may share one.
         retry_failed: run those again that failed before.
         on_start: told when a cell starts, in its thread.
         on_end: told when it has ended.
@@ -127,15 +134,18 @@ def execute(
         StoppedError: SIGTERM did, likewise.
     """
     wanted = [job for job in jobs if not job.done and (retry_failed or not job.failed)]
+    slots = Slots(devices, jobs_per_gpu)
+    at_once = min(at_once, len(slots) or at_once)
     threads = max(1, cores() // at_once)
     running = Running()
 
     def run(job: Job) -> Outcome:
-        on_start(job)
-        return running.run(job, threads)
+        with slots.held() as device:
+            on_start(job)
+            return running.run(job, threads, device)
 
     outcomes = []
-    with stopping(running), ThreadPoolExecutor(max_workers=at_once) as pool:
+    with stopping(), ThreadPoolExecutor(max_workers=at_once) as pool:
         try:
             futures: list[Future[Outcome]] = [pool.submit(run, job) for job in wanted]
             for future in as_completed(futures):
@@ -149,13 +159,19 @@ def execute(
 
 
 @contextlib.contextmanager
-def stopping(running: Running) -> Iterator[None]:
+def stopping() -> Iterator[None]:
     """SIGTERM within this block interrupts it, so that no cell is left behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    said = False
+
     def interrupt(number: int, frame: object) -> None:
+        nonlocal said
+        if said:  # clusters say it more than once
+            return
+        said = True
         raise stopped("stopped; the same command goes on", number)
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -166,7 +182,9 @@ def stopping(running: Running) -> Iterator[None]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use; within a Slurm job those that it was given."""
+    here = os.cpu_count() or 1
     with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        here = len(os.sched_getaffinity(0))
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(here, int(given)) if given.isdigit() and int(given) else here

@@ -5,6 +5,7 @@
     spec.json      what the cell's process has to do
     cell.log       what it printed
     seconds.json   how long it took; failed.json: or why it failed
+    job.json       the job of a cluster that it was given to last
     labels.csv     split, id, label of every clip
     missing.csv, noise.csv, geometry.csv, fusion.npz   what was asked of the trained model
     toolkit/       the toolkit's results table, which is shared by nobody here
@@ -19,18 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mmsa_suparc.data.files import write_text
-from mmsa_suparc.data.tables import read_table
-from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.runs.records import Records
 
 LAST_LINES = 12
 
 
 @dataclass(frozen=True)
-class CellFolder(RunFolder):
-    """One cell's."""
+class CellFolder(Records):
+    """One cell's; what its training left is read through ``runs.folder.RunFolder``."""
 
     @property
     def log(self) -> Path:
@@ -74,11 +72,6 @@ class CellFolder(RunFolder):
         """Likewise."""
         write_text(self.path / "spec.json", json.dumps(spec, indent=2, default=str) + "\n")
 
-    def read_table(self, name: str) -> pd.DataFrame | None:
-        """One of the cell's tables by its file's name; None where it has none."""
-        path = self.path / name
-        return read_table(path) if path.is_file() else None
-
     def seconds(self) -> float | None:
         """How long it took, where it has ended well."""
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -102,6 +95,22 @@ class CellFolder(RunFolder):
         else:
             content = {"status": status, "lines": self.last_lines()}
             write_text(self.path / "failed.json", json.dumps(content))
+
+    def forget_failure(self) -> None:
+        """It is about to be run again."""
+        (self.path / "failed.json").unlink(missing_ok=True)
+
+    def job(self) -> dict[str, Any] | None:
+        """The job of a cluster that it was given to last."""
+        with contextlib.suppress(OSError, ValueError):
+            text = (self.path / "job.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)
+            return found
+        return None
+
+    def keep_job(self, job: Mapping[str, Any]) -> None:
+        """Likewise."""
+        write_text(self.path / "job.json", json.dumps(job) + "\n")
 
     def last_lines(self) -> list[str]:
         """The end of the cell's log."""

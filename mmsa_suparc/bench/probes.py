@@ -95,8 +95,8 @@ def _geometry(trained: Trained, folder: CellFolder) -> None:
     for kept in ((True, True, True), *ONE_MASKED, *TWO_MASKED):
         features: dict = {}
         evaluation.predict(
-            trained.model.Model, clips, trainer.runtime, batch_size=trainer.config.batch_size,
-            present=kept, features=features,
+            trained.model.Model, clips, trainer.runtime, present=kept, features=features,
+            batch_size=trainer.config.evaluation_batch_size,
         )  # fmt: skip
         vectors[tuple(kept)] = features["Feature_f"]
     whole = vectors[(True, True, True)]

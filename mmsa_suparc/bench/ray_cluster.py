@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.bench import cells, ray_node
-from mmsa_suparc.bench.execute import Job, Outcome, Running, stopping
+from mmsa_suparc.bench.execute import Job, Outcome, stopping
 from mmsa_suparc.data import fingerprints, store
 from mmsa_suparc.data.archives import put_in_place
 from mmsa_suparc.data.inputs import Input
@@ -92,7 +92,7 @@ def execute_with_ray(
     attempts = [Attempt(job, cells.inputs_of(job.folder)) for job in to_do]
     with _alone(to_do[0].folder.path.parent), _connected(address) as ray:
         grid = Grid(ray, wanted, on_start, on_end, on_note)
-        with stopping(Running()):
+        with stopping():
             grid.look_at_nodes(attempts)
             return grid.run(attempts)
 

@@ -12,8 +12,10 @@ import pandas as pd
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.plan import Cell, Plan
+from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
 from mmsa_suparc.names import METRICS
+from mmsa_suparc.runs.folder import RunFolder, SeedFolder
 
 #: The control that knows no clip.
 TRAINING_MEAN = "training mean"
@@ -32,21 +34,26 @@ class CellResult:
     def status(self) -> str:
         return "failed" if self.failure else "done" if self.record else "missing"
 
+    @property
+    def _seed(self) -> SeedFolder:
+        return RunFolder(self.folder.path).seed(self.cell.seed)
+
     def in_words(self, part: str) -> str:
         """A part of it, for messages."""
         return f"'{self.cell.name}' ({part})"
 
     def values(self) -> dict[str, Any]:
         """All values that it was trained with, its model's own included."""
-        return self.folder.seed(self.cell.seed).read_config()
+        return self._seed.read_config()
 
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
-        return self.folder.read_table(name)
+        path = self.folder.path / name
+        return read_table(path) if path.is_file() else None
 
     def predictions(self, split: str) -> pd.DataFrame:
         """id, label, prediction of a split, in the cell's own order."""
-        table = self.folder.seed(self.cell.seed).read_predictions()
+        table = self._seed.read_predictions()
         return table[table["split"] == split].reset_index(drop=True)
 
 

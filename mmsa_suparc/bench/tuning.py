@@ -8,87 +8,22 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from mmsa_suparc.config import Float, Layer, plugin_configs, read_file
+from mmsa_suparc.bench.ranges import Search
+from mmsa_suparc.config import Layer
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.files import write_atomically, write_text
-from mmsa_suparc.errors import ConfigError, DivergedError, UserError, nearest, shown
+from mmsa_suparc.errors import DivergedError, UserError
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
 from mmsa_suparc.toolkit import settings
-
-
-class Range(BaseModel):
-    """Where to search for one value: between two numbers, or among choices."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    low: Float | None = None
-    high: Float | None = None
-    log: StrictBool = False
-    kind: Literal["float", "int"] = "float"
-    choices: Annotated[list[Any], Field(max_length=100)] | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Range:
-        numbers = self.low is not None and self.high is not None
-        if numbers == bool(self.choices):
-            raise ValueError("expected low and high, or choices")
-        if numbers and not (self.low < self.high and (self.low > 0 or not self.log)):  # type: ignore[operator]
-            raise ValueError("expected low < high, above 0 for a logarithmic range")
-        return self
-
-    def suggest(self, trial: Any, name: str) -> Any:
-        if self.choices:
-            return trial.suggest_categorical(name, self.choices)
-        suggest = trial.suggest_int if self.kind == "int" else trial.suggest_float
-        return suggest(name, self.low, self.high, log=self.log)
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search as the user asked for it."""
-
-    model: str
-    dataset: str
-    ranges: Mapping[str, Range]
-    config_file: str | None
-    overrides: tuple[Layer, ...]
-    data_root: str | None
-    device: torch.device
-    seed: int
-    trials: int
-    out: Path
-    storage: str | None
-
-
-def read_ranges(model: str, path: str | None) -> dict[str, Range]:
-    """The declared ranges of a model: a file of the user's, or the shipped one.
-
-    Raises:
-        UserError: no ranges for this model.
-        ConfigError: a range that is none, in one line.
-    """
-    file = Path(path) if path else plugin_configs() / "tune" / f"{model}.yaml"
-    if not path and not file.is_file():
-        raise UserError(f"no ranges to search for model '{model}': name a file with --ranges")
-    found = {}
-    for name, content in read_file(file).items():
-        try:
-            found[name] = Range.model_validate(content)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"{file}: {name} = {shown(content)}: {message}") from None
-    return found
+from mmsa_suparc.training.runtime import find_device
 
 
 def search(
@@ -102,7 +37,7 @@ def search(
         The best values.
 
     Raises:
-        UserError: Optuna is not installed; an unknown name among the ranges; no trial ended.
+        UserError: Optuna is not installed; no such device; no trial ended.
     """
     try:
         import optuna
@@ -110,8 +45,7 @@ def search(
         raise UserError(
             "mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'"
         ) from None
-    config = _config(wanted)
-    _check_ranges(wanted, config)
+    find_device(wanted.device)  # or refuse it
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wanted.out.mkdir(parents=True, exist_ok=True)
     storage = wanted.storage or f"sqlite:///{(wanted.out / 'trials.db').resolve()}"
@@ -147,30 +81,11 @@ def search(
     return dict(study.best_params)
 
 
-def _check_ranges(wanted: Search, config: settings.ModelConfig) -> None:
-    """Before the first trial: names that there are, and values that the model takes."""
-    for name, each in wanted.ranges.items():
-        if name not in config.values:
-            raise ConfigError(f"ranges: unknown key {shown(name)}{nearest(name, config.values)}")
-        whole = type(config.values[name]) is int
-        if each.choices is None and whole and each.kind == "float":
-            raise ConfigError(f"ranges: {name} takes whole numbers; expected kind: int")
-        for value in each.choices or (each.low, each.high):
-            _config(wanted, Layer("ranges", {name: value}))
-
-
-def _config(wanted: Search, *above: Layer) -> settings.ModelConfig:
-    return settings.load(
-        wanted.model, wanted.dataset, config_file=wanted.config_file,
-        overrides=(*wanted.overrides, *above), data_root=wanted.data_root,
-    )  # fmt: skip
-
-
 def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
     """Train with these values; the best validation ``KeyEval``, lower is better."""
     import optuna
 
-    config = _config(wanted, Layer("trial", dict(values)))
+    config = wanted.config(Layer("trial", dict(values)))
     sign = 1.0 if METRICS[config.values["KeyEval"]].better == "lower" else -1.0
     scores: list[float] = []
 
@@ -182,7 +97,7 @@ def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
 
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = Path(scratch) / "checkpoint.pth"
-        args = settings.run_args(config, device=wanted.device, checkpoint=checkpoint)
+        args = settings.run_args(config, device=find_device(wanted.device), checkpoint=checkpoint)
         loaders, model, trainer = build(args, seed=wanted.seed)
         with Recorder(trainer, epochs=args.get("epochs"), on_epoch=on_epoch).training():
             trainer.do_train(model, loaders)
@@ -192,7 +107,7 @@ def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
 def _write(wanted: Search, study: Any) -> None:
     import optuna
 
-    config = _config(wanted)
+    config = wanted.config()
     best = {key: config.values[key] for key in sorted(config.chosen)} | study.best_params
     head = (
         f"# Best of {len(study.trials)} trials of {wanted.model} on the validation split of "

@@ -9,6 +9,7 @@ else; uploads are deleted as soon as they are read.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_extraction
@@ -47,8 +48,10 @@ def handle(options: argparse.Namespace) -> int:
     import os
 
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
+    from mmsa_suparc.runs.records import Records
 
     limits = extraction_limits(options)
+    Records(Path(options.run).expanduser()).to_serve(options.seed)  # or refuse it at once
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401

@@ -20,7 +20,7 @@ from typing import Any
 
 from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_custom, of_own_data
-from mmsa_suparc.errors import StoppedError
+from mmsa_suparc.errors import StoppedError, UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
         help="a value for all trainings, above the file's shared ones; repeatable",
     )  # fmt: skip
+    _add_jobs(parser)
     parser.add_argument(
-        "--jobs", type=values.jobs, default=1, metavar="N", help="trainings at a time; default 1"
-    )
-    parser.add_argument(
-        "--executor", choices=("local", "ray"), default="local",
-        help="local processes, or a Ray cluster (extra ray); default local",
+        "--executor", choices=("local", "ray", "slurm"), default="local",
+        help="local processes, a Ray cluster (extra ray) or Slurm (extra slurm); default local",
     )  # fmt: skip
     parser.add_argument("--address", default=None, metavar="HOST", help="of the Ray cluster")
     parser.add_argument(
@@ -88,15 +86,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    """How many trainings there are at a time, here and on Slurm."""
+    parser.add_argument(
+        "--jobs", type=values.jobs_or_auto, default=1, metavar="N|auto",
+        help="trainings at a time, each on a GPU of its own where there are GPUs; auto: as many as "
+        "they hold, or by cores and memory; default 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs-per-gpu", type=values.whole(1, 64), default=1, metavar="K",
+        help="trainings that may share a GPU; default 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE,...",
+        help="Slurm: what each job asks for, as sbatch knows it: "
+        "partition=gpu,gpus_per_node=1,time=60; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--array-parallelism", type=values.whole(1, 1_000_000), default=256, metavar="N",
+        help="Slurm: trainings at a time; default 256",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cancel-on-stop", action="store_true",
+        help="Slurm: Ctrl-C cancels the jobs; without it they go on, and the same command "
+        "watches them again",
+    )  # fmt: skip
+
+
 def handle(options: argparse.Namespace) -> int:
-    import mmsa_suparc
-    from mmsa_suparc.bench import cells, execute, plan
+    from mmsa_suparc import announced
+    from mmsa_suparc.bench import cells, execute, plan, slurm_options
     from mmsa_suparc.bench.folder import CellFolder
     from mmsa_suparc.config import assignments
     from mmsa_suparc.data import reader
-    from mmsa_suparc.training.runtime import find_device
+    from mmsa_suparc.training.cuda import has_cuda
 
-    mmsa_suparc.register()
+    of_slurm = slurm_options.read(options.slurm)
+    if options.executor == "slurm":
+        from mmsa_suparc.bench import slurm
+
+        slurm.require(of_slurm)
+    elif options.slurm:
+        raise UserError("--slurm: needs --executor slurm")
+    announced.announce()
     file = plan.read(plan.find_file(options.file))
     shared = dict(assignments(options.assignments).values)
     if options.text_encoder is not None:
@@ -116,11 +148,13 @@ def handle(options: argparse.Namespace) -> int:
     )
     out = Path(options.out).expanduser()
     jobs = []
-    device = find_device(None).type
+    device = "cuda" if has_cuda() else "cpu"  # what a cell will find for itself
     if options.executor == "ray":  # its machines may have what this one has not
         device = "cuda" if options.gpus else "cpu"
+    elif options.executor == "slurm":
+        device = of_slurm.device
     with reader.reading_once():
-        identities = [cells.identity(each, options.data_root, device=device) for each in made.cells]
+        identities = cells.identities_of(made.cells, options.data_root, device=device)
     for cell, what in zip(made.cells, identities, strict=True):
         folder = CellFolder(out / "cells" / cells.address(what))
         done = folder.is_done(made.probes)
@@ -132,12 +166,12 @@ def handle(options: argparse.Namespace) -> int:
         if not job.done:
             cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
     # Variants that come to the same values share one training.
-    _run(options, list({job.folder: job for job in jobs}.values()))
+    _run(options, list({job.folder: job for job in jobs}.values()), of_slurm, device)
     return _report(options, made, jobs, out)
 
 
-def _run(options: argparse.Namespace, jobs: list[Any]) -> None:
-    from mmsa_suparc.bench import execute, ray_cluster
+def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:
+    from mmsa_suparc.bench import devices, execute, ray_cluster, slurm
 
     display = Display(jobs, options.verbose)
     started = {"on_start": display.start, "on_end": display.end}
@@ -149,10 +183,23 @@ def _run(options: argparse.Namespace, jobs: list[Any]) -> None:
                     jobs, address=options.address, wanted=wanted,
                     retry_failed=options.retry_failed, on_note=display.note, **started,
                 )  # fmt: skip
+            elif options.executor == "slurm":
+                slurm.execute_with_slurm(
+                    jobs, folder=Path(options.out).expanduser() / "slurm", options=of_slurm,
+                    parallelism=options.array_parallelism, retry_failed=options.retry_failed,
+                    cancel_on_stop=options.cancel_on_stop, say=display.say, **started,
+                )  # fmt: skip
             else:
+                gpus = devices.visible() if device == "cuda" else ()
+                if options.jobs is None:
+                    options.jobs, why = devices.suggested_jobs(
+                        gpus, options.jobs_per_gpu, execute.cores()
+                    )
+                    display.say(f"--jobs auto: {options.jobs} ({why})")
                 execute.execute(
-                    jobs, at_once=options.jobs, retry_failed=options.retry_failed, **started
-                )
+                    jobs, at_once=options.jobs, devices=gpus, jobs_per_gpu=options.jobs_per_gpu,
+                    retry_failed=options.retry_failed, **started,
+                )  # fmt: skip
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same command goes on") from None
 
@@ -203,6 +250,7 @@ def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
     from mmsa_suparc.bench import cells, execute
 
     known = execute.known_seconds(jobs)
+    guesses: dict[tuple[str, str], float] = {}
     to_do: dict[Any, float] = {}
     for cell, job in zip(made.cells, jobs, strict=True):
         if job.done:
@@ -210,8 +258,10 @@ def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
         elif job.folder in to_do:
             about = "the same training as above"
         else:
-            guess = cell.model not in known
-            seconds = cells.guessed_seconds(cell, data_root) if guess else known[cell.model]
+            guess, row = cell.model not in known, (cell.variant, cell.dataset)
+            if guess and row not in guesses:  # the same for every seed
+                guesses[row] = cells.guessed_seconds(cell, data_root)
+            seconds = guesses[row] if guess else known[cell.model]
             to_do[job.folder] = seconds
             about = f"≈ {seconds:.0f} s{' (a guess)' if guess else ''}"
         print(f"{job.folder.name}  {cell.name}  ({cell.model}): {about}")
@@ -241,6 +291,12 @@ class Display:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
+    def say(self, line: str) -> None:
+        """What else there is to know."""
+        if self.verbose:
+            self._bar.write(line)
+            sys.stdout.flush()  # to a log file, too
+
     def start(self, job: Any) -> None:
         self._bar.set_postfix_str(f"{job.name}; {self.failed} failed")
 
@@ -254,7 +310,7 @@ class Display:
         self._bar.update()
         if self.verbose:
             word = "done" if outcome.ok else f"FAILED ({outcome.status})"
-            self._bar.write(
+            self.say(
                 f"[{self.ended}/{len(self.left)}] {outcome.job.name}: {word} in "
                 f"{outcome.seconds:.0f} s"
             )

@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    import mmsa_suparc
+    from mmsa_suparc import announced
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.names import SCORE_RANGES
     from mmsa_suparc.toolkit import settings
 
-    mmsa_suparc.register()
+    announced.announce()
     table = Table()
     for column in ("data set", "scores", "found", "feature file"):
         table.add_column(column, overflow="fold")

@@ -40,10 +40,14 @@ def handle(options: argparse.Namespace) -> int:
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; expected a file to write")
     quiet_libraries(options.verbose)
+    from mmsa_suparc.runs.records import Records
+
+    run = Path(options.run).expanduser()
+    Records(run).to_serve(options.seed)  # or refuse it at once
     from mmsa_suparc.runs import servable
     from mmsa_suparc.serving.export import NAMES, export
 
-    served = servable.load(Path(options.run).expanduser(), options.seed)
+    served = servable.load(run, options.seed)
     export(served, out, kind=options.format, with_text_encoder=options.with_text_encoder)
     text = "text" if options.with_text_encoder else "text_vector"
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; in: {', '.join((text, *NAMES))}")

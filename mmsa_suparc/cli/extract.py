@@ -60,13 +60,14 @@ def handle(options: argparse.Namespace) -> int:
     out = Path(options.out).expanduser()
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; expected a file to write")
-    if out.exists() and out.samefile(Path(options.input).expanduser()):
+    source = Path(options.input).expanduser()
+    if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"--out {out}: is the input; expected another file to write")
     end_cleanly()
     limits = extraction_limits(options)
     chosen = recipe.load(options.recipe)
     allowed = score_range(options)
-    table = clip_table.read(Path(options.input).expanduser(), score_range=allowed)
+    table = clip_table.read(source, score_range=allowed)
     report = Path(f"{out}.report.csv")
     for where, reason in table.faults:
         print(f"skipped: {where}: {reason}", file=sys.stderr)

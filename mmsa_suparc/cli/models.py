@@ -15,12 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    import mmsa_suparc
-    from mmsa_suparc import plugin
+    from mmsa_suparc import announced
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.toolkit import catalogue, settings
 
-    mmsa_suparc.register()
+    announced.announce()
     dataset = settings.find_dataset(options.dataset) if options.dataset else None
     table = Table()
     for column in ("model", "from", "runs here", "data sets, or why not"):
@@ -28,7 +27,7 @@ def handle(options: argparse.Namespace) -> int:
     for entry in catalogue.models(dataset):
         runs = "no" if entry.why_not else "yes"
         table.add_row(entry.name, entry.origin, runs, entry.why_not or ", ".join(entry.datasets))
-    for name, reason in plugin.broken_plugins.items():
+    for name, reason in announced.broken_plugins.items():
         table.add_row(name, "plugin", "no", f"failed to load: {reason}")
     console().print(table)
     return 0

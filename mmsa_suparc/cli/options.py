@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmsa_suparc.cli import values
@@ -162,11 +162,11 @@ def of_own_data(options: argparse.Namespace, datasets: Sequence[str]) -> dict[st
 
 
 def load_config(options: argparse.Namespace) -> Any:
-    """The merged configuration that these options name; registers the plugin."""
-    import mmsa_suparc
+    """The merged configuration that these options name, without torch and the toolkit."""
+    from mmsa_suparc import announced
     from mmsa_suparc.toolkit import settings
 
-    mmsa_suparc.register()
+    announced.announce()
     return settings.load(
         settings.find_model(options.model),
         settings.find_dataset(options.dataset),
@@ -176,8 +176,29 @@ def load_config(options: argparse.Namespace) -> Any:
     )
 
 
+def load_to_train(options: argparse.Namespace, feature_files: Mapping[str, str]) -> Any:
+    """:func:`load_config` for a command that trains: also refuses, before torch and the toolkit
+    are loaded, a model that does not run here, and files or an encoder that are not there.
+
+    Args:
+        options: of the command.
+        feature_files: files to take modalities from, by ``feature_T``, ``feature_A``,
+            ``feature_V``.
+    """
+    from mmsa_suparc.data.text import find_encoder
+    from mmsa_suparc.runs import identity
+    from mmsa_suparc.toolkit import catalogue, settings
+
+    config = load_config(options)
+    catalogue.require_runnable(config.model, config.dataset)
+    settings.find_inputs(config.feature_path, feature_files)
+    if identity.needs_encoder(config):
+        find_encoder(str(config.values["pretrained"]))
+    return config
+
+
 def quiet_libraries(verbose: int) -> None:
-    """Loading bars and warnings of other libraries, unless asked for."""
+    """Loading bars and warnings of other libraries, unless asked for; loads none of them."""
     if verbose >= 2:
         return
     import warnings
@@ -186,7 +207,7 @@ def quiet_libraries(verbose: int) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    loaded = sys.modules.get("transformers.utils.logging")
+    if loaded is not None:  # it has read the variables already
+        loaded.disable_progress_bar()
+        loaded.set_verbosity_error()

@@ -64,14 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
-    from mmsa_suparc.training.runtime import find_device
+    from mmsa_suparc.runs.records import Records
 
     if not options.video and (options.text or options.text_file):
         raise UserError("--text and --text-file say what one --video says")
     limits = extraction_limits(options)
     end_cleanly()
     quiet_libraries(options.verbose)
+    values.device(options.device)
+    Records(Path(options.run).expanduser()).to_serve(options.seed)  # or refuse it at once
     from mmsa_suparc.serving.predictor import SupArcPredictor
+    from mmsa_suparc.training.runtime import find_device
 
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,

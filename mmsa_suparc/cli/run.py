@@ -37,7 +37,7 @@ from mmsa_suparc.cli.options import (
     add_allowances,
     add_custom,
     add_model_and_data,
-    load_config,
+    load_to_train,
     quiet_libraries,
 )
 from mmsa_suparc.errors import StoppedError, SupArcError, UserError
@@ -149,17 +149,23 @@ def _tell_the_others(error: SupArcError, device: str | None) -> NoReturn:
 
 def _request(options: argparse.Namespace) -> Any:
     """What the options ask for."""
-    config = load_config(options)
+    device = values.device(_device_name(options))
+    feature_files = {
+        f"feature_{m}": name for m in "TAV" if (name := getattr(options, f"feature_{m}"))
+    }
+    config = load_to_train(options, feature_files)
 
+    import mmsa_suparc
     from mmsa_suparc.runs.request import Request
     from mmsa_suparc.training.runtime import find_device
 
+    mmsa_suparc.register()
     folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Request(
         config=config,
         seeds=tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS),
         run_dir=Path(options.run_dir or folder).expanduser(),
-        device=find_device(_device_name(options)),
+        device=find_device(device),
         result_dir=Path(options.res_save_dir or "~/MMSA/results").expanduser(),
         model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,
         log_dir=Path(options.log_dir).expanduser() if options.log_dir else None,
@@ -168,9 +174,7 @@ def _request(options: argparse.Namespace) -> Any:
         tracker=options.tracker,
         allow_leak=options.allow_leak,
         allow_label_range=options.allow_label_range,
-        feature_files={
-            f"feature_{m}": name for m in "TAV" if (name := getattr(options, f"feature_{m}"))
-        },
+        feature_files=feature_files,
     )
 
 

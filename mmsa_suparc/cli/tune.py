@@ -18,7 +18,7 @@ from mmsa_suparc.cli.options import (
     add_custom,
     add_model_and_data,
     given,
-    load_config,
+    load_to_train,
     quiet_libraries,
 )
 
@@ -52,25 +52,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
-    from mmsa_suparc.bench import tuning
-    from mmsa_suparc.runs.seeds import find_feature_file
-    from mmsa_suparc.training.runtime import find_device
+    from mmsa_suparc.bench import ranges
 
-    config = load_config(options)
-    find_feature_file(config.feature_path)
-    wanted = tuning.Search(
+    config = load_to_train(options, {})
+    wanted = ranges.Search(
         model=config.model,
         dataset=config.dataset,
-        ranges=tuning.read_ranges(config.model, options.ranges),
+        ranges=ranges.read_ranges(config.model, options.ranges),
         config_file=options.config or None,
         overrides=tuple(given(options)),
         data_root=options.data_root,
-        device=find_device(options.device),
+        device=values.device(options.device),
         seed=options.seed,
         trials=options.trials,
         out=Path(options.out).expanduser(),
         storage=options.storage,
     )
+    ranges.check(wanted)
+
+    import mmsa_suparc
+    from mmsa_suparc.bench import tuning
+
+    mmsa_suparc.register()
 
     def tell(number: int, score: float, values: dict[str, Any]) -> None:
         if options.verbose > 0:

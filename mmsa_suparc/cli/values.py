@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from mmsa_suparc.errors import shown
+from mmsa_suparc.errors import UserError, shown
 from mmsa_suparc.names import LARGEST_SEED, MOST_EPOCHS
 
 #: Bytes of a name and of a path: what Linux allows, less what is written inside a folder.
@@ -64,6 +64,27 @@ seed = whole(0, LARGEST_SEED)
 epochs = whole(1, MOST_EPOCHS)
 #: Trainings, clips or trials at a time.
 jobs = whole(1, 1_024)
+
+
+def device(name: str | None) -> str | None:
+    """The name of a device that a machine could have; torch says whether this one has it.
+
+    Raises:
+        UserError: no machine has one of that name.
+    """
+    if name is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise UserError(f"--device {name}: no such device; expected cpu, cuda or cuda:N")
+    return name
+
+
+def jobs_or_auto(text: str) -> int | None:
+    """Likewise, or None where the machine decides."""
+    if text == "auto":
+        return None
+    try:
+        return jobs(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
 def path(text: str) -> str:

@@ -8,8 +8,7 @@ vocabulary of its own and random weights, saved as an ordinary ``from_pretrained
 
 from __future__ import annotations
 
-import json
-import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,18 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_suparc.data import safe_pickle
+from mmsa_suparc.data import pickle_stream, tiny_bert
 from mmsa_suparc.data.cache import cache_folder
 from mmsa_suparc.data.files import write_atomically
-from mmsa_suparc.errors import DiskError
+from mmsa_suparc.data.pickle_stream import Blocks
 
-VERSION = "1"  # of the recipe below: another recipe gets another cache folder
+VERSION = "2"  # of the recipe below: another recipe gets another cache folder
 
 TOKENS, AUDIO_FRAMES, VISION_FRAMES = 25, 50, 50
 AUDIO_WIDTH, VISION_WIDTH, TEXT_WIDTH = 12, 16, 64
 SPLIT_SIZES = {"train": 800, "valid": 200, "test": 300}
 
-AT_ONCE = 1_000  # clips whose frames are drawn together
+DRAWN_AT_ONCE = 1_000  # clips whose frames are drawn together
+WRITTEN_AT_ONCE = 50  # clips
 
 TEXT_NOISE, AUDIO_NOISE, VISION_NOISE = 0.7, 0.9, 0.9  # score units
 CONTRADICTION = {"text": 0.06, "audio": 0.10, "vision": 0.10}  # share of the clips
@@ -99,6 +99,9 @@ SHAPES = {
 def make_demo(folder: Path | None = None, shape: Shape = SHAPES["demo"]) -> Demo:
     """Write the feature file and the encoder, if they are not there yet.
 
+    The file is drawn while it is written, some clips at a time: however large, it needs little
+    memory.
+
     Args:
         folder: where to; by default the cache folder, keyed by the recipe's version.
         shape: of the feature file.
@@ -110,10 +113,9 @@ def make_demo(folder: Path | None = None, shape: Shape = SHAPES["demo"]) -> Demo
         folder = cache_folder("demo", VERSION)
     demo = Demo(folder / "Processed" / "unaligned_50.pkl", folder / "encoder")
     if not demo.encoder.is_dir():
-        _write_encoder(demo.encoder)
+        tiny_bert.write(demo.encoder, vocabulary(), width=TEXT_WIDTH)
     if not demo.features.is_file():
-        content = feature_file(shape)
-        write_atomically(demo.features, lambda file: safe_pickle.dump(content, file))
+        write_atomically(demo.features, lambda file: pickle_stream.dump(_drawn(shape), file))
     return demo
 
 
@@ -127,9 +129,21 @@ def feature_file(
     """
     if isinstance(shape, dict):
         shape = Shape(shape)
+    return {
+        split: {name: v.whole() if isinstance(v, Blocks) else v for name, v in fields}
+        for split, fields in _drawn(shape, seed)
+    }
+
+
+Fields = Iterator[tuple[str, "np.ndarray | Blocks"]]
+
+
+def _drawn(shape: Shape, seed: int = 2026) -> Iterator[tuple[str, Fields]]:
+    """The splits, drawn in the order in which one goes through them and their fields."""
     rng = np.random.default_rng(seed)
     recipe = _Recipe.draw(rng, shape)
-    return {split: recipe.clips(rng, split, count) for split, count in shape.clips.items()}
+    for split, count in shape.clips.items():
+        yield split, recipe.clips(rng, split, count)
 
 
 @dataclass(frozen=True)
@@ -154,39 +168,50 @@ class _Recipe:
             word_vectors=rng.normal(size=(len(vocabulary()), shape.text_width)).astype(np.float32),
         )
 
-    def clips(self, rng: np.random.Generator, split: str, count: int) -> dict[str, Any]:
-        """One split as a dictionary of arrays."""
+    def clips(self, rng: np.random.Generator, split: str, count: int) -> Fields:
+        """The arrays of one split; each is to be gone through before the next is asked for."""
+        shape = self.shape
         ids = {word: place for place, word in enumerate(vocabulary())}
         sentiment = rng.uniform(-3.0, 3.0, size=count)
         expressed = _expressed(rng, sentiment)
         texts = [_review(rng, value) for value in expressed["text"]]
-        text_bert = np.zeros((count, 3, self.shape.tokens), dtype=np.int32)
+        text_bert = np.zeros((count, 3, shape.tokens), dtype=np.int32)
         for row, text in enumerate(texts):
             tokens = ["[CLS]", *text.split(), "[SEP]"]
             text_bert[row, 0, : len(tokens)] = [ids[token] for token in tokens]
             text_bert[row, 1, : len(tokens)] = 1
-        audio, audio_lengths = _frames(
-            rng, expressed["audio"], self.audio_direction, self.shape.audio_frames
-        )
-        vision, vision_lengths = _frames(
-            rng, expressed["vision"], self.vision_direction, self.shape.vision_frames
-        )
+        yield "raw_text", np.array(texts)
+        yield "text", self._vectors(text_bert)
+        yield "text_bert", text_bert
+        lengths = {}
+        for name, direction, longest in (
+            ("audio", self.audio_direction, shape.audio_frames),
+            ("vision", self.vision_direction, shape.vision_frames),
+        ):
+            lengths[name] = rng.integers(max(1, longest // 4), longest + 1, size=count)
+            yield name, _frames(rng, expressed[name], direction, longest, lengths[name])
         scores = np.round(sentiment * 5) / 5  # steps of 0.2
-        return {
-            "raw_text": np.array(texts),
-            "text": self.word_vectors[text_bert[:, 0]] * text_bert[:, 1, :, None],
-            "text_bert": text_bert,
-            "audio": audio,
-            "vision": vision,
-            "audio_lengths": audio_lengths,
-            "vision_lengths": vision_lengths,
-            "id": np.array([f"{split}{row // 10:03d}$_${row % 10}" for row in range(count)]),
-            "annotations": np.array(
-                [("Negative", "Neutral", "Positive")[int(np.sign(s)) + 1] for s in scores]
-            ),
-            "classification_labels": (np.sign(scores) + 1).astype(np.float32),
-            "regression_labels": scores.astype(np.float32),
-        }
+        yield "audio_lengths", lengths["audio"].astype(np.int64)
+        yield "vision_lengths", lengths["vision"].astype(np.int64)
+        yield "id", np.array([f"{split}{row // 10:03d}$_${row % 10}" for row in range(count)])
+        words = ("Negative", "Neutral", "Positive")
+        yield "annotations", np.array([words[int(np.sign(score)) + 1] for score in scores])
+        yield "classification_labels", (np.sign(scores) + 1).astype(np.float32)
+        yield "regression_labels", scores.astype(np.float32)
+
+    def _vectors(self, text_bert: np.ndarray) -> Blocks:
+        """A vector a token, zeros behind each text's end."""
+        count, _, tokens = text_bert.shape
+        blocks = (
+            self.word_vectors[some[:, 0]] * some[:, 1, :, None]
+            for some in _some(text_bert, WRITTEN_AT_ONCE)
+        )
+        return Blocks((count, tokens, self.shape.text_width), np.dtype(np.float64), blocks)
+
+
+def _some(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """So many of the rows at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _expressed(rng: np.random.Generator, sentiment: np.ndarray) -> dict[str, np.ndarray]:
@@ -220,54 +245,25 @@ def _review(rng: np.random.Generator, value: float) -> str:
 
 
 def _frames(
-    rng: np.random.Generator, values: np.ndarray, direction: np.ndarray, longest: int
-) -> tuple[np.ndarray, np.ndarray]:
+    rng: np.random.Generator,
+    values: np.ndarray,
+    direction: np.ndarray,
+    longest: int,
+    lengths: np.ndarray,
+) -> Blocks:
     """Noisy frames that carry a value along a direction, zeros behind each clip's length."""
-    count, width = len(values), len(direction)
-    lengths = rng.integers(max(1, longest // 4), longest + 1, size=count)
-    frames = np.empty((count, longest, width), dtype=np.float32)
-    for start in range(0, count, AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        rows = len(values[some])
-        part = rng.normal(scale=0.7, size=(rows, longest, width))
-        swing = 1.0 + 0.5 * rng.normal(size=(rows, longest, 1))  # strong and weak moments
-        part += values[some, None, None] * swing * direction
-        part *= (np.arange(longest) < lengths[some, None])[:, :, None]
-        frames[some] = part
-    return frames, lengths.astype(np.int64)
 
+    def drawn() -> Iterator[np.ndarray]:
+        for start in range(0, len(values), DRAWN_AT_ONCE):
+            count = min(DRAWN_AT_ONCE, len(values) - start)
+            noise = rng.normal(scale=0.7, size=(count, longest, len(direction)))
+            swing = 1.0 + 0.5 * rng.normal(size=(count, longest, 1))  # strong and weak moments
+            for first in range(0, count, WRITTEN_AT_ONCE):
+                here = slice(first, first + WRITTEN_AT_ONCE)
+                there = slice(start + first, min(start + first + WRITTEN_AT_ONCE, start + count))
+                part = noise[here] + values[there, None, None] * swing[here] * direction
+                part *= (np.arange(longest) < lengths[there, None])[:, :, None]
+                yield part.astype(np.float32)
+            del noise, swing  # before the next ones are drawn
 
-def _write_encoder(folder: Path) -> None:
-    """A two-layer BERT with random weights, the same every time."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    words = vocabulary()
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=2 * TEXT_WIDTH,
-        max_position_embeddings=128,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2026)
-        encoder = BertModel(config)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".encoder.") as private:
-            made = Path(private) / folder.name
-            encoder.save_pretrained(made)
-            (made / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-            (made / "tokenizer_config.json").write_text(
-                json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True})
-            )
-            # safetensors lets nobody but its maker read a file.
-            for file in made.iterdir():
-                file.chmod((made / "vocab.txt").stat().st_mode)
-            if not folder.is_dir():  # another process may have been first
-                made.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():
-            raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None
+    return Blocks((len(values), longest, len(direction)), np.dtype(np.float32), drawn())

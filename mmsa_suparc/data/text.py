@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,25 +44,43 @@ def find_encoder(name: str) -> str:
         raise UserError(
             f"text encoder {name}: no such folder. Name an existing one with --text-encoder"
         )
+    absent = UserError(
+        f"text encoder {name}: not in the local cache, and the model hub cannot give it "
+        "(no network, or no such model). Name a local folder with --text-encoder"
+    )
+    hub_answers = _hub_answers()
+    if not hub_answers and cached_config(name) is None:
+        raise absent
     from transformers import AutoConfig
 
     try:
         AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
-        if not _hub_answers():
+        if not hub_answers:
             _stay_offline()
         return name
     except (OSError, ValueError):
         pass
     try:
-        if not _hub_answers():
+        if not hub_answers:
             raise OSError("no network")
         AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError):
-        raise UserError(
-            f"text encoder {name}: not in the local cache, and the model hub cannot give it "
-            "(no network, or no such model). Name a local folder with --text-encoder"
-        ) from None
+        raise absent from None
     return name
+
+
+def cached_config(name: str) -> Path | None:
+    """The configuration of a hub's encoder in the local cache, found without transformers."""
+    from huggingface_hub import try_to_load_from_cache
+
+    # Until version 5 transformers could be told to keep its files elsewhere.
+    old = metadata.version("transformers").startswith("4.")
+    folder = os.environ.get("TRANSFORMERS_CACHE") if old else None
+    try:
+        found = try_to_load_from_cache(name, "config.json", cache_dir=folder)
+    except ValueError:  # no name that the hub could have
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def _hub_answers() -> bool:
@@ -118,12 +137,8 @@ def encoder_fingerprint(name: str) -> str:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return fingerprints.of_folder(folder)
-    from transformers.utils import cached_file
-
-    try:
-        return Path(str(cached_file(name, "config.json", local_files_only=True))).parent.name
-    except (OSError, ValueError):
-        return ""
+    config = cached_config(name)
+    return config.parent.name if config is not None else ""
 
 
 def encoder_config(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.losses.modality_triplet import ModalityTripletLoss
@@ -74,8 +75,9 @@ class Objective(nn.Module):
             if masked is None:
                 raise ValueError("weight_triplet > 0 needs the masked fusion vectors")
             one_masked, two_masked = masked
-            larger, smaller = (list(side) for side in zip(*NESTED_PAIRS, strict=True))
-            terms["triplet"] = self.triplet(fusion, one_masked[larger], two_masked[smaller])
+            larger = torch.stack([one_masked[one] for one, _ in NESTED_PAIRS])  # (6, B, D)
+            smaller = torch.stack([two_masked[two] for _, two in NESTED_PAIRS])
+            terms["triplet"] = self.triplet(fusion, larger, smaller)
             total = total + self.weight_triplet * terms["triplet"]
         if self.weight_masked > 0:
             if masked_prediction is None:

@@ -60,7 +60,7 @@ def rank_n_contrast_loss(
     as_far = differences[:, None, :] >= differences[:, :, None] - TOLERANCE
     farther = as_far & ~itself[:, None, :]
     normaliser = torch.where(farther, logits[:, None, :], -math.inf).logsumexp(dim=2)
-    return (normaliser - logits)[~itself].mean()
+    return (normaliser - logits).masked_fill(itself, 0.0).sum() / (count * (count - 1))
 
 
 def _distances(features: Tensor) -> Tensor:

@@ -132,7 +132,8 @@ def _sum_over_anchors(
     # A batch of one has nothing to normalise over: −inf, which the selection below drops.
     log_normaliser = logits.logsumexp(dim=1)  # (R,), over j ≠ i
     positive_mean = logits.masked_fill(~positives, 0.0).sum(dim=1) / positive_count.clamp(min=1)
-    per_anchor = (log_normaliser - positive_mean)[is_anchor]
+    # Chosen before subtracting: −inf − 0 would have no gradient to drop.
+    per_anchor = log_normaliser.where(is_anchor, 0.0) - positive_mean.where(is_anchor, 0.0)
     return per_anchor.sum(), is_anchor.sum()
 
 

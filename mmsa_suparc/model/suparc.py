@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder, full_precision
+from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder, full_precision, side_by_side
+from mmsa_suparc.model.packing import UNKNOWN, Layout
 from mmsa_suparc.names import MODALITIES
 
 if TYPE_CHECKING:
@@ -108,7 +109,13 @@ class SupArc(nn.Module):
             for name in ("audio", "vision")
         )
         return cls(
-            text_encoder=TextEncoder(transformer=transformer, finetune=config.use_finetune),
+            text_encoder=TextEncoder(
+                transformer=transformer,
+                finetune=config.use_finetune,
+                pooling=config.text_pooling,
+                # What torch.compile compiles is the encoder's own module.
+                fast=config.fast_encoder and not config.compile,
+            ),
             audio_encoder=audio,
             vision_encoder=vision,
             fusion_width=config.fusion_width,
@@ -125,6 +132,7 @@ class SupArc(nn.Module):
         audio_lengths: Tensor | None = None,
         vision_lengths: Tensor | None = None,
         encoded_text: Tensor | None = None,
+        layout: Layout = UNKNOWN,
     ) -> Encodings:
         """Run the three encoders once.
 
@@ -136,18 +144,25 @@ class SupArc(nn.Module):
                 audio as missing.
             vision_lengths: likewise.
             encoded_text: (B, W), what the text encoder gave earlier, if it is frozen.
+            layout: what the host knows of the batch; without it a GPU has to be asked.
         """
         batch = text.shape[0]
         if audio_lengths is None:
             audio_lengths = torch.full((batch,), audio.shape[1])
         if vision_lengths is None:
             vision_lengths = torch.full((batch,), vision.shape[1])
-        if encoded_text is None:
-            encoded_text = self.text_encoder(text)
+        audio_encoding, vision_encoding, encoded_text = side_by_side(
+            text.device,
+            lambda: self.audio_encoder(audio, audio_lengths, layout.audio_lengths),
+            lambda: self.vision_encoder(vision, vision_lengths, layout.vision_lengths),
+            lambda: (
+                self.text_encoder(text, layout.packing) if encoded_text is None else encoded_text
+            ),
+        )
         return Encodings(
             text=encoded_text.to(self.mask_vectors[0].dtype),
-            audio=self.audio_encoder(audio, audio_lengths),
-            vision=self.vision_encoder(vision, vision_lengths),
+            audio=audio_encoding,
+            vision=vision_encoding,
             present=self.presence(text, audio_lengths, vision_lengths),
         )
 
@@ -190,6 +205,7 @@ class SupArc(nn.Module):
         vision: Tensor | tuple[Tensor, Tensor],
         present: Presence = None,
         encoded_text: Tensor | None = None,
+        layout: Layout = UNKNOWN,
     ) -> dict[str, Tensor]:
         """Scores and features of a batch, with the toolkit's keys.
 
@@ -199,6 +215,7 @@ class SupArc(nn.Module):
             vision: (B, T_v, D_v), or that and its lengths (B,).
             present: see :meth:`fuse`.
             encoded_text: see :meth:`encode`.
+            layout: likewise.
 
         Returns:
             ``M`` (B, 1) score; ``Feature_t`` (B, W), ``Feature_a``, ``Feature_v`` encodings;
@@ -206,7 +223,9 @@ class SupArc(nn.Module):
         """
         audio, audio_lengths = audio if isinstance(audio, (tuple, list)) else (audio, None)
         vision, vision_lengths = vision if isinstance(vision, (tuple, list)) else (vision, None)
-        encodings = self.encode(text, audio, vision, audio_lengths, vision_lengths, encoded_text)
+        encodings = self.encode(
+            text, audio, vision, audio_lengths, vision_lengths, encoded_text, layout
+        )
         fusion = self.fuse(encodings, present)
         return {
             "M": self.predict(fusion),

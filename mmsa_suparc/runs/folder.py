@@ -1,4 +1,4 @@
-"""The run folder: every name in it, written and read in this one place.
+"""The run folder: every name in it, written and read here, its records in ``records.py``.
 
 ::
 
@@ -28,21 +28,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
-from mmsa_suparc.config import first_of
 from mmsa_suparc.data import fingerprints, store
 from mmsa_suparc.data.files import sha256, write_text
-from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
-from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_weights
+from mmsa_suparc.runs.records import Records
+from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_tensors
 from mmsa_suparc.training.state import StateFolder
 
 #: Names that a saved predictor's folder shares.
@@ -50,15 +48,8 @@ SERVING, ENCODER, WEIGHTS = "serving.json", "encoder", "model.safetensors"
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFolder(Records):
     """A run's folder; made when something is first written there."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The folder's own."""
-        return self.path.name
 
     @property
     def encoder(self) -> Path:
@@ -77,29 +68,6 @@ class RunFolder:
     def histories(self) -> list[pd.DataFrame]:
         """A row an epoch, of every seed that has begun."""
         return [pd.read_csv(path) for path in sorted(self.path.glob("seed-*/history.csv"))]
-
-    def records(self) -> list[Record]:
-        """One a finished seed, in the order in which they finished.
-
-        Raises:
-            UserError: names the line that is no record of a seed.
-        """
-        path = self.path / "records.jsonl"
-        records = store.read(path)
-        for number, record in enumerate(records, start=1):
-            try:
-                SeedRecord.model_validate(record)
-            except ValidationError as error:
-                raise UserError(f"{path}, line {number}: {first_of(error)}") from None
-        return records
-
-    def record_of(self, seed: int) -> Record | None:
-        """The newest record of a seed."""
-        return {record["seed"]: record for record in self.records()}.get(seed)
-
-    def append(self, record: Record) -> None:
-        """Add a record; on disk when this returns."""
-        store.append(self.path / "records.jsonl", record)
 
     def write_results(self) -> None:
         """``results.csv``, a view of the records."""
@@ -191,8 +159,7 @@ class SeedFolder:
         metrics: Mapping[str, Any],
     ) -> str:
         """Write what the seed gave; returns the SHA-256 of its weights."""
-        save_weights(self.weights, weights)
-        checksum = sha256(self.weights)
+        checksum = save_tensors(self.weights, weights)
         sidecar = {
             "sha256": checksum,
             "identity": identity,
@@ -230,22 +197,6 @@ class SeedFolder:
         if sha256(self.weights) != checksum:
             raise UserError(f"{self.weights}: not the weights that were written (checksum differs)")
         return load_finite(self.weights)
-
-
-class _Metrics(BaseModel):
-    valid: dict[str, float]
-    test: dict[str, float]
-
-
-class SeedRecord(BaseModel):
-    """What a record of a finished seed holds."""
-
-    model: str
-    dataset: str
-    seed: Annotated[int, Field(strict=True, ge=0)]
-    metrics: _Metrics
-    weights: str
-    identity: dict[str, Any]
 
 
 class _Plain(yaml.SafeDumper):

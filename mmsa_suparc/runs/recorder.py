@@ -62,7 +62,9 @@ class Recorder:
     ) -> tuple[dict[str, float], Tensor]:
         """The trainer's metrics on a split, and its predictions (N,) in the split's order."""
         mode = {"valid": "VALID", "test": "TEST"}[split]
-        if hasattr(self.trainer, "predict"):
+        if hasattr(self.trainer, "measure"):
+            results, prediction = self.trainer.measure(model, dataloader, mode=mode)
+        elif hasattr(self.trainer, "predict"):
             results = self._do_test(model, dataloader, mode=mode)
             prediction = self.trainer.predict(model, dataloader)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmsa_suparc.config import effective
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.files import try_writing
 from mmsa_suparc.data.store import Record
@@ -19,7 +20,6 @@ from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.names import SPLITS
 from mmsa_suparc.runs import identity, servable, tracking
 from mmsa_suparc.runs.folder import RunFolder
-from mmsa_suparc.runs.seeds import find_feature_file
 from mmsa_suparc.toolkit import catalogue, registry, settings
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training import processes
@@ -117,7 +117,7 @@ class Request:
             "seed": seed,
             **identity.of_inputs(config, self.encoder(), self.feature_files),
             **identity.of_surroundings(self.device.type),
-            **{f"configuration.{key}": value for key, value in config.values.items()},
+            **{f"configuration.{key}": value for key, value in effective(config.values).items()},
         }
 
 
@@ -172,10 +172,7 @@ def validate_inputs(request: Request) -> None:
     catalogue.require_runnable(config.model, config.dataset)
     tracking.require_installed(request.tracker)
     path = config.feature_path
-    find_feature_file(path)
-    for flag, name in request.feature_files.items():
-        if not Path(name).is_file():
-            raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
+    settings.find_inputs(path, request.feature_files)
     content = request.content()
     encoder = request.encoder()
     known = servable.known_range(config, content)

@@ -50,7 +50,8 @@ def train_seed(
 
     Args:
         args: the toolkit's, complete; ``model_save_path`` is where the trainer keeps its best
-            weights while training, and must not exist.
+            weights while training (one that does not leave them in the model), and must not
+            exist.
         seed: sets every generator before the model is made.
         on_epoch: given a row after each epoch.
         prepare: is given the trainer before it trains.
@@ -65,7 +66,7 @@ def train_seed(
     with recorder.training(), _naming_lone_clips(args["model_name"], loaders["train"]):
         trainer.do_train(model, loaders)
     weights = model.state_dict()
-    if processes.is_main():
+    if processes.is_main() and not getattr(trainer, "leaves_best_weights", False):
         checkpoint = Path(args["model_save_path"])
         if not checkpoint.is_file():
             raise DivergedError(
@@ -129,7 +130,7 @@ def toolkit_run(args: Any, num_workers: int, is_tune: bool) -> dict[str, float]:
     args = copy.deepcopy(args)
     if args.get("cur_seed") == 1:
         _refuse_unknown_keys(args)
-    find_feature_file(Path(args.get("custom_feature") or args["featurePath"]))
+    settings.find_inputs(Path(args.get("custom_feature") or args["featurePath"]))
     if args.get("use_bert"):
         args["pretrained"] = find_encoder(args["pretrained"])
     path = Path(args["model_save_path"])
@@ -154,12 +155,3 @@ RUN_KEYS = {
     "model_name", "dataset_name", "model_save_path", "device", "train_mode", "custom_feature",
     "feature_T", "feature_A", "feature_V", "cur_seed", "train_samples", "d_paras",
 }  # fmt: skip
-
-
-def find_feature_file(path: Path) -> None:
-    """Raise a UserError that says how to set the data root, if the file is absent."""
-    if not path.is_file():
-        raise UserError(
-            f"no feature file at {path}: set the data root (the folder that holds "
-            f"{Path(*path.parts[-3:])}) with --data-root DIR or {settings.ENVIRONMENT_DATA_ROOT}"
-        )

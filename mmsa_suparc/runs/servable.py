@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,17 +108,8 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
         UserError: no finished run of SupArc there, or weights that are not those of the record.
     """
     run = RunFolder(run_dir)
-    records = {record["seed"]: record for record in run.records()}
-    if not records:
-        raise UserError(f"{run_dir}: no finished run here; expected the --run-dir of mmsa run")
-    model = next(iter(records.values()))["model"]
-    if model != "suparc":
-        raise UserError(f"{run_dir}: a run of '{model}'; expected one of suparc")
-    if seed is None:
-        seed = min(records, key=lambda one: records[one]["metrics"]["valid"].get("MAE", math.inf))
-    if seed not in records:
-        known = ", ".join(map(str, sorted(records)))
-        raise UserError(f"{run_dir}: no finished seed {seed}; it has {known}")
+    record = run.to_serve(seed)
+    seed = int(record["seed"])
     folder = run.seed(seed)
     try:
         serving, values = run.read_serving(), folder.read_config()
@@ -131,7 +121,7 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
         ) from None
     return assemble(
         content, values, run.encoder, _unprefixed(shapes), seed=seed,
-        weights=lambda: _unprefixed(folder.read_weights(records[seed]["weights"])),
+        weights=lambda: _unprefixed(folder.read_weights(record["weights"])),
     )  # fmt: skip
 
 
@@ -271,6 +261,7 @@ def _try(model: SupArc, tokenizer: Any, content: _Content) -> None:
     frames = [torch.zeros(1, 1, width) for width in (content.widths.audio, content.widths.vision)]
     try:
         with torch.inference_mode():
+            model.text_encoder.by_its_module(text)  # at the length of the tokenizer
             score = model(text, *frames)["M"]
     except Exception as error:
         raise UserError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.config import SupArcConfig
+from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.text import loading
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.toolkit.calls import logger, metrics_of
@@ -53,6 +54,7 @@ class SupArcTrainer:
     #: See ``registry.AbleTrainer``.
     shares_batches = True
     takes_arrays = True
+    leaves_best_weights = True
 
     def __init__(self, args: Any) -> None:
         self.args = args
@@ -67,8 +69,8 @@ class SupArcTrainer:
     def do_train(
         self, model: nn.Module, dataloader: dict[str, Any], return_epoch_results: bool = False
     ) -> dict[str, list[dict[str, float]]] | None:
-        """Train on ``train``, select by ``valid``; the best weights are in ``model`` and in
-        ``args.model_save_path``.
+        """Train on ``train``, select by ``valid``; the best weights are in ``model``, and in
+        ``args.model_save_path`` where there are no ``states``, which hold them.
 
         Returns:
             With ``return_epoch_results``, the metrics of every epoch by split, as the
@@ -110,31 +112,45 @@ class SupArcTrainer:
     ) -> dict[str, Any]:
         """The toolkit's metrics and ``Loss`` on a split; with ``return_sample_results`` also
         ``Ids``, ``SResults``, ``Labels`` and ``Features``."""
-        clips = clips_of(dataloader)
-        features: dict[str, Tensor] = {}
-        prediction = evaluation.predict(
-            _network(model),
-            clips,
-            self.runtime,
-            batch_size=self.config.batch_size,
-            features=features if return_sample_results else None,
-        )
-        results: dict[str, Any] = dict(evaluation.evaluate(prediction, clips.scores, self._measure))
-        logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
-        if return_sample_results:
+        features: dict[str, Tensor] | None = {} if return_sample_results else None
+        results, prediction, clips = self._tested(model, dataloader, mode, features)
+        if features is not None:
             results["Ids"] = list(dataloader.dataset.ids)
             results["SResults"] = prediction.numpy()
             results["Labels"] = clips.scores.tolist()
             results["Features"] = {name: value.numpy() for name, value in features.items()}
         return results
 
+    def measure(
+        self, model: nn.Module, dataloader: Any, mode: str = "VAL"
+    ) -> tuple[dict[str, Any], Tensor]:
+        """What :meth:`do_test` and :meth:`predict` give, of one pass over the split."""
+        return self._tested(model, dataloader, mode)[:2]
+
     def predict(self, model: nn.Module, dataloader: Any) -> Tensor:
         """Scores (N,) in the order of the split."""
+        return self._scores(model, clips_of(dataloader))
+
+    def _tested(
+        self,
+        model: nn.Module,
+        dataloader: Any,
+        mode: str,
+        features: dict[str, Tensor] | None = None,
+    ) -> tuple[dict[str, Any], Tensor, Clips]:
+        """Metrics and scores of a split, and its clips."""
+        clips = clips_of(dataloader)
+        prediction = self._scores(model, clips, features)
+        results: dict[str, Any] = dict(evaluation.evaluate(prediction, clips.scores, self._measure))
+        logger.info("%s-(%s) >> %s", mode, self.args["model_name"], results)
+        return results, prediction, clips
+
+    def _scores(
+        self, model: nn.Module, clips: Clips, features: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        size = self.config.evaluation_batch_size
         return evaluation.predict(
-            _network(model),
-            clips_of(dataloader),
-            self.runtime,
-            batch_size=self.config.batch_size,
+            _network(model), clips, self.runtime, batch_size=size, features=features
         )
 
     def _measure(self, prediction: Tensor, scores: Tensor) -> dict[str, float]:
@@ -142,7 +158,7 @@ class SupArcTrainer:
         return measured
 
     def _save(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
-        if not processes.is_main():
+        if self.states is not None or not processes.is_main():
             return
         prefix = "" if _network(model) is model else "Model."
         named = {prefix + name: tensor for name, tensor in weights.items()}

@@ -48,8 +48,11 @@ class Exported(nn.Module):
     def __init__(self, model: SupArc, *, with_text_encoder: bool) -> None:
         super().__init__()
         self.model = copy.copy(model)
-        if not with_text_encoder:  # nor its weights in the file
-            self.model._modules = {**model._modules, "text_encoder": nn.Identity()}
+        text_encoder: nn.Module = nn.Identity()  # nor its weights in the file
+        if with_text_encoder:
+            text_encoder = copy.copy(model.text_encoder)
+            text_encoder.fast = False  # its own module has shapes that the inputs' alone decide
+        self.model._modules = {**model._modules, "text_encoder": text_encoder}
         self.with_text_encoder = with_text_encoder
 
     def forward(

@@ -104,6 +104,7 @@ class SupArcPredictor(ModelHubMixin):
         self.runtime = _runtime(torch.device(device), precision, served.precision)
         self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
         self.model = served.model.to(self.runtime.device)
+        self.model.text_encoder.weights_change = False
         self._extractor: Extractor | None = None
         if served.recipe is not None:
             self._extractor = Extractor(served.recipe, python=fet_python, limits=limits)
@@ -214,7 +215,7 @@ class SupArcPredictor(ModelHubMixin):
             raise UserError(f"clip {place}: no modality is left; expected one at least")
         # Batched as the run batched its own predictions: in bf16 padding shows in the digits.
         made: dict[str, Tensor] = {}
-        size = config_of(self.serving.config).batch_size
+        size = config_of(self.serving.config).evaluation_batch_size
         whole = predict(
             self.model, clips, self.runtime, batch_size=size, present=kept, features=made
         )

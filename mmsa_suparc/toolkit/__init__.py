@@ -1,6 +1,7 @@
 """The only room in which the toolkit is imported and touched.
 
-``modules``    its modules and the names that it defines
+``installed``  what its files say without importing it: models, data sets, configuration
+``modules``    its modules
 ``registry``   registered models by name, and what they have to offer
 ``settings``   the merged configuration of a model on a data set
 ``features``   what its data set reads, prepared for the configured encoder

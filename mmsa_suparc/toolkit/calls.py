@@ -7,15 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mmsa_suparc.toolkit import context
-from mmsa_suparc.toolkit.modules import default_config, module
+from mmsa_suparc.toolkit.modules import module
 
 #: To which its trainers speak.
 logger = logging.getLogger("MMSA")
-
-
-def has_model(name: str) -> bool:
-    """Whether the name is one of the toolkit's own (models, and sections of its configuration)."""
-    return name in default_config()
 
 
 def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any], Any, Any]:

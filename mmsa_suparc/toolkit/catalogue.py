@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
-import torch
-
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.toolkit import modules, registry, settings
+from mmsa_suparc.toolkit import installed, registry, settings
+from mmsa_suparc.training.cuda import has_cuda
 
 
 def _needs_transformers_4() -> str | None:
@@ -20,7 +19,7 @@ def _needs_transformers_4() -> str | None:
 
 
 def _needs_cuda() -> str | None:
-    if not torch.cuda.is_available():
+    if not has_cuda():
         return "calls .cuda() without asking; needs a CUDA device"
     return None
 
@@ -57,7 +56,7 @@ def models(dataset: str | None = None) -> list[Entry]:
 def _entry(name: str, dataset: str | None) -> Entry:
     if name in registry.registered():
         return Entry(name, "plugin", tuple(settings.dataset_names()), None)
-    known = modules.datasets_of(name)
+    known = installed.datasets_of(name)
     own = [ours for ours, base in settings.OWN_DATASETS.items() if base in known]
     why_not = LIMITS[name]() if name in LIMITS else None
     if dataset is not None and dataset not in [*known, *own]:

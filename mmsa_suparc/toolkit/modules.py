@@ -1,15 +1,11 @@
-"""The toolkit's modules, imported in one place, and the names that they define."""
+"""The toolkit's modules, imported in one place; what its files say without: ``installed``."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
-from functools import lru_cache
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from mmsa_suparc.errors import UserError
 
@@ -42,35 +38,3 @@ def trainer_modules() -> list[ModuleType]:
         for name, loaded in sorted(sys.modules.items())
         if name.startswith("MMSA.trains.") and name.count(".") == 3
     ]
-
-
-def config_folder() -> Path:
-    """Where the toolkit keeps its JSON files."""
-    return Path(str(module("").__file__)).parent / "config"
-
-
-@lru_cache(maxsize=2)
-def default_config(kind: str = "regression") -> dict[str, Any]:
-    """``config_regression.json`` or ``config_tune.json`` of the installed toolkit."""
-    content: dict[str, Any] = json.loads((config_folder() / f"config_{kind}.json").read_text())
-    return content
-
-
-def model_names() -> list[str]:
-    """The models that the toolkit both trains and configures, by its own registries."""
-    trainers = module("trains").ATIO().TRAIN_MAP
-    return [name for name in default_config() if name in trainers]
-
-
-def dataset_names() -> list[str]:
-    """The data sets that the toolkit configures."""
-    return [
-        name
-        for name, entry in default_config()["datasetCommonParams"].items()
-        if isinstance(entry, dict)
-    ]
-
-
-def datasets_of(model: str) -> list[str]:
-    """The data sets for which the toolkit configures one of its models."""
-    return list(default_config()[model]["datasetParams"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from mmsa_suparc.errors import UserError, nearest
+from mmsa_suparc.errors import UserError, in_a_line, nearest, shown
 
 
 class Model(Protocol):
@@ -48,20 +49,52 @@ class AbleTrainer(Trainer, Protocol):
     #: Given each epoch's row as soon as it is there; without it ``do_test`` is listened to.
     on_epoch: Callable[[dict[str, Any]], None]
 
+    @property
+    def leaves_best_weights(self) -> bool:
+        """After :meth:`do_train` the model has the best weights: nothing is read back from
+        ``args.model_save_path``, which need not exist."""
+
     def predict(self, model: Any, dataloader: Any) -> Any:
         """Scores (N,) in the order of the split; without it the model's outputs are caught."""
+
+    def measure(self, model: Any, dataloader: Any, mode: str) -> tuple[dict[str, Any], Any]:
+        """What :meth:`do_test` and :meth:`predict` give, at once."""
 
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A model that a plugin brought: how to build and train it, and its default values."""
+    """A model that a plugin brought: how to build and train it, and its default values.
+
+    ``model`` and ``trainer`` may say where they stand, ``package.module:name``, instead.
+    """
 
     name: str
-    model: Callable[[Any], Model]
-    trainer: Callable[[Any], Trainer]
+    model: Callable[[Any], Model] | str
+    trainer: Callable[[Any], Trainer] | str
     config: Mapping[str, Any] = field(repr=False)
     source: str  # what error messages call its configuration
     schema: type[BaseModel] | None = None
+
+    def maker(self, part: Literal["model", "trainer"]) -> Callable[[Any], Any]:
+        """What makes a model or a trainer; one that is only named is imported when it is called."""
+        known: Callable[[Any], Any] | str = getattr(self, part)
+        return known if callable(known) else lambda args: self._imported(part)(args)
+
+    def trainer_offers(self, ability: str) -> bool:
+        """Whether the trainer says that it can do this; see :class:`AbleTrainer`."""
+        return bool(getattr(self._imported("trainer"), ability, False))
+
+    def _imported(self, part: Literal["model", "trainer"]) -> Any:
+        known = getattr(self, part)
+        if not isinstance(known, str):
+            return known
+        try:
+            return pkgutil.resolve_name(known)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(
+                f"model '{self.name}': its {part} {shown(known)} cannot be imported "
+                f"({in_a_line(error)})"
+            ) from error
 
     def is_like(self, other: RegisteredModel) -> bool:
         """Whether it is the same again: the same names and values. A notebook's cell that runs
@@ -113,5 +146,5 @@ def remove(name: str) -> None:
 
 def trainer_offers(name: str, ability: str) -> bool:
     """Whether a registered model's trainer says that it can do this; see :class:`AbleTrainer`."""
-    trainer = getattr(_registered.get(name), "trainer", None)
-    return bool(getattr(trainer, ability, False))
+    entry = _registered.get(name)
+    return entry is not None and entry.trainer_offers(ability)

@@ -24,7 +24,7 @@ from mmsa_suparc.config import (
 from mmsa_suparc.data.demo import make_demo
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
 from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
-from mmsa_suparc.toolkit import modules, registry
+from mmsa_suparc.toolkit import installed, registry
 
 #: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
 OWN_DATASETS = {"demo": "mosi", "custom": "mosi"}
@@ -97,7 +97,7 @@ class ModelConfig:
 
 def dataset_names() -> list[str]:
     """The toolkit's data sets, then ours."""
-    return [*modules.dataset_names(), *OWN_DATASETS]
+    return [*installed.dataset_names(), *OWN_DATASETS]
 
 
 def treated_as(dataset: str) -> str:
@@ -108,7 +108,7 @@ def treated_as(dataset: str) -> str:
 def model_names() -> list[str]:
     """Every model: the toolkit's, in its order, then the registered ones."""
     ours = registry.registered()
-    return [*(name for name in modules.model_names() if name not in ours), *ours]
+    return [*(name for name in installed.model_names() if name not in ours), *ours]
 
 
 def find_model(name: str) -> str:
@@ -134,6 +134,27 @@ def find_dataset(name: str) -> str:
             f"unknown data set {shown(name)}{nearest(name, dataset_names())} (see: mmsa datasets)"
         )
     return name.lower()
+
+
+def find_inputs(path: Path, feature_files: Mapping[str, str] | None = None) -> None:
+    """Refuse feature files that are not there.
+
+    Args:
+        path: of the feature file.
+        feature_files: files to take modalities from, by ``feature_T``, ``feature_A``,
+            ``feature_V``.
+
+    Raises:
+        UserError: says how to set the data root, or names the option.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"no feature file at {path}: set the data root (the folder that holds "
+            f"{Path(*path.parts[-3:])}) with --data-root DIR or {ENVIRONMENT_DATA_ROOT}"
+        )
+    for flag, name in (feature_files or {}).items():
+        if not Path(name).is_file():
+            raise UserError(f"-F{flag[-1].lower()} {name}: no such file")
 
 
 def load(
@@ -172,7 +193,7 @@ def load(
         above += found
         roots.append(_root_in(content, str(config_file)))
     above += overrides
-    roots.append(modules.default_config()["datasetCommonParams"]["dataset_root_dir"])
+    roots.append(installed.default_config()["datasetCommonParams"]["dataset_root_dir"])
 
     entry = registry.registered().get(model)
     if entry is not None and entry.schema is not None:
@@ -197,7 +218,7 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
     """What is known before the user says anything, lowest first."""
     yield Layer("plugin defaults", LOADER_DEFAULTS)
     base = treated_as(dataset)
-    toolkit_config = modules.default_config()
+    toolkit_config = installed.default_config()
     entry = registry.registered().get(model)
     if entry is None:
         if base not in toolkit_config[model]["datasetParams"]:
@@ -291,7 +312,7 @@ def _root_in(content: Mapping[str, Any], source: str) -> str | None:
 
 
 def _toolkit_tune(model: str) -> dict[str, Any]:
-    entry = modules.default_config("tune").get(model) or {}
+    entry = installed.default_config("tune").get(model) or {}
     return dict(entry.get("debugParams") or {})
 
 
@@ -340,7 +361,7 @@ def run_args(
 
 def toolkit_args(model_name: str, dataset_name: str, config_file: str | Path = "") -> Any:
     """Stands in for the toolkit's ``get_config_regression``."""
-    default = modules.config_folder() / "config_regression.json"
+    default = installed.config_folder() / "config_regression.json"
     own = config_file if config_file and Path(config_file) != default else None
     return args_for(load(find_model(model_name), find_dataset(dataset_name), config_file=own))
 
@@ -352,7 +373,7 @@ def toolkit_tune_args(
     random_choice: bool = True,
 ) -> Any:
     """Stands in for the toolkit's ``get_config_tune``: values drawn from the declared lists."""
-    default = modules.config_folder() / "config_tune.json"
+    default = installed.config_folder() / "config_tune.json"
     own = config_file if config_file and Path(config_file) != default else None
     model, dataset = find_model(model_name), find_dataset(dataset_name)
     config = load(model, dataset)

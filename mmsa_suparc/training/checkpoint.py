@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,33 +21,112 @@ from mmsa_suparc.plain_files import refuse_irregular
 
 #: Bytes of a weights file, and of the names and shapes at its beginning.
 LARGEST_WEIGHTS, LARGEST_HEADER = 16 << 30, 4 << 20
+#: Bytes that are hashed and then written while they are still in the processor's cache.
+AT_ONCE = 1 << 20
+#: What a safetensors file calls the types of numbers.
+TYPE_NAMES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 
 
-def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """A ``.safetensors`` file, or for any other suffix one that ``torch.load`` reads.
 
     Raises:
         DiskError: the previous file is untouched.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     if path.suffix == ".safetensors":
-        from safetensors.torch import save
-
-        # Tensors that share memory (tied weights) are written once for each name.
-        content = save({name: tensor.clone() for name, tensor in weights.items()})
-        write_atomically(path, lambda file: file.write(content))
+        save_tensors(path, weights)
     else:
-        save_torch(path, weights)
+        save_torch(path, {n: tensor.detach().cpu().contiguous() for n, tensor in weights.items()})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """A safetensors file, streamed out of the tensors' own memory.
+
+    The library's functions build the file in memory, or say nothing of its checksum. Tensors that
+    share memory (tied weights) are written once for each name.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        DiskError: the previous file is untouched.
+    """
+    digest = hashlib.sha256()
+
+    def write(file: BinaryIO) -> None:
+        # Wide numbers first, so that each stands at a multiple of its own size.
+        names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+        header: dict[str, Any] = {}
+        end = 0
+        for name in names:
+            tensor, start = tensors[name], end
+            end += tensor.numel() * tensor.element_size()
+            header[name] = {
+                "dtype": TYPE_NAMES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [start, end],
+            }
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        head = len(text).to_bytes(8, "little") + text
+        for content in chain([memoryview(head)], (_bytes_of(tensors[name]) for name in names)):
+            for place in range(0, len(content), AT_ONCE):
+                block = content[place : place + AT_ONCE]
+                digest.update(block)
+                file.write(block)
+
+    write_atomically(path, write)
+    return digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """A tensor's numbers where they lie; a copy of those that are on a device, or not in order."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data
 
 
 def save_torch(path: Path, content: Any, **options: Any) -> None:
     """``torch.save``, whole or not at all.
 
-    Written from memory: on a full disk torch itself raises a RuntimeError without the reason.
+    Raises:
+        DiskError: the previous file is untouched.
     """
-    memory = io.BytesIO()
-    torch.save(content, memory, **options)
-    write_atomically(path, lambda file: file.write(memory.getbuffer()))
+
+    def write(file: BinaryIO) -> None:
+        telling: Any = _Telling(file)
+        try:
+            torch.save(content, telling, **options)
+        except RuntimeError:
+            if telling.error is None:
+                raise
+        if telling.error is not None:
+            raise telling.error
+
+    write_atomically(path, write)
+
+
+class _Telling:
+    """A file that remembers why it could not be written: torch raises another error, without the
+    reason."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: memoryview) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmsa_suparc.data.batches import Clips, places_by_length
 from mmsa_suparc.errors import DivergedError
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.progress import progress
-from mmsa_suparc.training import processes
+from mmsa_suparc.training import feeding, processes
 from mmsa_suparc.training.runtime import Runtime
 
 #: Evaluates a model: (predictions (N,), scores (N,)) -> the toolkit's metrics by name.
@@ -23,14 +23,16 @@ MetricsFunction = Callable[[Tensor, Tensor], dict[str, float]]
 @torch.no_grad()
 def encode_text(model: SupArc, clips: Clips, runtime: Runtime, *, batch_size: int = 64) -> Clips:
     """The clips with what the frozen text encoder makes of them, computed once."""
-    encoded = torch.empty(len(clips), model.text_encoder.width)
     model.text_encoder.eval()
-    for places in progress(places_by_length(clips, batch_size), "encode text"):
-        text = runtime.to_device(clips.take(processes.part_of(places)).text)
-        with runtime.autocast():
-            part = model.text_encoder(text).float()
-        encoded[places] = processes.gather(part, len(places)).cpu()
-    return replace(clips, encoded_text=encoded)
+    order = places_by_length(clips, batch_size)
+    parts = feeding.batches(clips, map(processes.part_of, order), runtime.device)
+    encoded = []
+    with model.text_encoder.unchanged():
+        for places, batch in zip(progress(order, "encode text"), parts, strict=True):
+            with runtime.autocast():
+                part = model.text_encoder(batch.text, batch.layout.packing).float()
+            encoded.append(processes.gather(part, len(places)))
+    return replace(clips, encoded_text=_in_order(encoded, order).to(clips.device))
 
 
 @torch.inference_mode()
@@ -53,22 +55,37 @@ def predict(
     """
     was_training = model.training
     model.eval()
-    kept = {} if features is None else features
-    for places in progress(places_by_length(clips, batch_size), "evaluate"):
-        batch = clips.take(processes.part_of(places)).map(runtime.to_device)
-        with runtime.autocast():
-            outputs = model(
-                batch.text,
-                (batch.audio, batch.audio_lengths),
-                (batch.vision, batch.vision_lengths),
-                present,
-                batch.encoded_text,
-            )
-        for name in outputs if features is not None else ("M",):
-            value = processes.gather(outputs[name].float(), len(places)).cpu()
-            kept.setdefault(name, value.new_empty(len(clips), *value.shape[1:]))[places] = value
+    order = places_by_length(clips, batch_size)
+    made: dict[str, list[Tensor]] = {}
+    parts = feeding.batches(clips, map(processes.part_of, order), runtime.device)
+    with model.text_encoder.unchanged():
+        for places, batch in zip(progress(order, "evaluate"), parts, strict=True):
+            with runtime.autocast():
+                outputs = model(
+                    batch.text,
+                    (batch.audio, batch.audio_lengths),
+                    (batch.vision, batch.vision_lengths),
+                    present,
+                    batch.encoded_text,
+                    batch.layout,
+                )
+            for name in outputs if features is not None else ("M",):
+                value = processes.gather(outputs[name].float(), len(places))
+                made.setdefault(name, []).append(value)
     model.train(was_training)
-    return kept.pop("M").reshape(-1) if kept else torch.empty(0)
+    kept = {name: _in_order(values, order) for name, values in made.items()}
+    prediction = kept.pop("M", torch.empty(0)).reshape(-1)
+    if features is not None:
+        features.update(kept)
+    return prediction
+
+
+def _in_order(batches: list[Tensor], places: Sequence[Tensor]) -> Tensor:
+    """Batches (B, ...) of the clips at these places -> (N, ...) on the CPU, read at once."""
+    values = torch.cat(batches).cpu()
+    ordered = torch.empty_like(values)
+    ordered[torch.cat(list(places))] = values
+    return ordered
 
 
 def evaluate(prediction: Tensor, scores: Tensor, metrics: MetricsFunction) -> dict[str, float]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from functools import partial
+from itertools import islice
+from math import inf
 from typing import Any
 
 import torch
@@ -20,12 +22,14 @@ from mmsa_suparc.losses.rank_n_contrast import Similarity
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.progress import progress
-from mmsa_suparc.training import processes
+from mmsa_suparc.training import feeding, processes
 from mmsa_suparc.training.evaluation import MetricsFunction, encode_text, evaluate, predict
 from mmsa_suparc.training.optimiser import make_optimiser, make_schedule
 from mmsa_suparc.training.runtime import Runtime
-from mmsa_suparc.training.state import StateFolder, capture, restore
+from mmsa_suparc.training.saving import Saving
+from mmsa_suparc.training.state import State, StateFolder, capture, restore
 from mmsa_suparc.training.step import Losses, TrainingStep, backward_in_parts
+from mmsa_suparc.training.tally import LOOK, Tally
 
 Row = dict[str, Any]
 Weights = dict[str, Tensor]
@@ -83,8 +87,8 @@ def fit(
         on_best: called with the weights (on the CPU) each time validation improves.
         on_epoch: called with the epoch's row: ``epoch``, ``loss`` and ``loss_<term>``,
             ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``.
-        states: where the full state is saved after each epoch, and from where the training goes
-            on if there is one.
+        states: where the full state is saved after epochs (``config.save_every``) and at the end
+            of the training, whatever ends it; from where the training goes on if there is one.
         should_stop: asked after each step; True ends the training with
             :class:`StoppedError`, after which the last epoch's state serves to go on.
 
@@ -92,9 +96,11 @@ def fit(
         StoppedError: it was asked to stop.
         DivergedError: a loss that is not finite, named by epoch, step and term; or no epoch
             with a finite validation metric.
+        DiskError: a state could not be written.
     """
     if not config.use_finetune:
         train, valid = (encode_text(model, clips, runtime) for clips in (train, valid))
+    valid = feeding.placed(valid, runtime.device)
     training = Training(model, train, config, runtime, seed)
     result = training.restore(states)
     if result.best_weights is not None:
@@ -102,23 +108,24 @@ def fit(
     for earlier in result.history:
         on_epoch(earlier)
 
-    for epoch in range(len(result.history) + 1, config.epochs + 1):
-        if epoch - result.best_epoch > config.early_stop:
-            break
-        started = time.perf_counter()
-        row: Row = {"epoch": epoch, **training.epoch(epoch, should_stop)}
-        trained = time.perf_counter()
-        prediction = predict(model, valid, runtime, batch_size=config.batch_size)
-        measured = evaluate(prediction, valid.scores, metrics)
-        row |= {f"valid_{name}": value for name, value in measured.items()}
-        row["learning_rate"] = training.schedule.get_last_lr()[-1]
-        row["train_seconds"] = trained - started
-        row["valid_seconds"] = time.perf_counter() - trained
-        if result.take(row, model, config.KeyEval):
-            assert result.best_weights is not None
-            on_best(result.best_weights)
-        training.save(result, states)
-        on_epoch(row)
+    with contextlib.closing(training), Saving(states, config.save_every) as saving:
+        for epoch in range(len(result.history) + 1, config.epochs + 1):
+            if epoch - result.best_epoch > config.early_stop:
+                break
+            started = time.perf_counter()
+            row: Row = {"epoch": epoch, **training.epoch(epoch, saving.watched(should_stop))}
+            trained = time.perf_counter()
+            prediction = predict(model, valid, runtime, batch_size=config.evaluation_batch_size)
+            measured = evaluate(prediction, valid.scores, metrics)
+            row |= {f"valid_{name}": value for name, value in measured.items()}
+            row["learning_rate"] = training.schedule.get_last_lr()[-1]
+            row["train_seconds"] = trained - started
+            row["valid_seconds"] = time.perf_counter() - trained
+            if result.take(row, model, config.KeyEval):
+                assert result.best_weights is not None
+                on_best(result.best_weights)
+            saving.keep(epoch, partial(training.state, result))
+            on_epoch(row)
 
     if result.best_weights is None:
         raise DivergedError(
@@ -137,9 +144,13 @@ class Training:
     def __init__(
         self, model: SupArc, train: Clips, config: SupArcConfig, runtime: Runtime, seed: int
     ) -> None:
-        self.model, self.train, self.config, self.runtime = model, train, config, runtime
+        self.model, self.config, self.runtime = model, config, runtime
+        self.train = feeding.placed(train, runtime.device)
         self.seed = seed
-        self.accelerator = runtime.accelerator()
+        model.text_encoder.train_only(train.text[:, 0])
+        # An encoder computed by its own module may have parameters that its output ignores.
+        unused = config.use_finetune and model.text_encoder.packed is None
+        self.accelerator = runtime.accelerator(unused_parameters=unused)
         objective = make_objective(config).to(runtime.device)
         self.plain_step = TrainingStep(model, objective, mask_rate=config.mask_rate)
         self.plain_optimiser = make_optimiser(model, config, runtime)
@@ -151,6 +162,10 @@ class Training:
         self.step, self.optimiser = self.accelerator.prepare(self.plain_step, self.plain_optimiser)
         if config.compile:
             model.text_encoder.transformer.compile(dynamic=True)
+
+    def close(self) -> None:
+        """The model is whole again: all words of its table."""
+        self.model.text_encoder.train_all()
 
     def restore(self, states: StateFolder | None) -> Fit:
         """Go on from the newest state, the same in every process; from nothing without one."""
@@ -168,16 +183,13 @@ class Training:
                 f"({in_a_line(error)}); start it again without --resume"
             ) from None
 
-    def save(self, result: Fit, states: StateFolder | None) -> None:
+    def state(self, result: Fit) -> State:
         """The whole state after an epoch, from which :meth:`restore` goes on."""
-        if states is None:
-            return
         numbers = {"history": result.history, "best_epoch": result.best_epoch}
-        state = capture(
+        return capture(
             self.model, self.plain_optimiser, self.schedule, self.accelerator.scaler,
-            result.best_weights, numbers,
+            result.best_weights, numbers, is_best=result.history[-1]["best"],
         )  # fmt: skip
-        states.save(len(result.history), state)
 
     def epoch(self, epoch: int, should_stop: Callable[[], bool]) -> dict[str, float]:
         """Train on every clip once; the means over clips of ``loss`` and ``loss_<term>``.
@@ -191,70 +203,60 @@ class Training:
         batches = batch_places(
             self.train, self.batch_size, generator=order, by_length=self.config.bucket_by_length
         )
-        sums: dict[str, float] = {}
+        tally = Tally(epoch, self.train.names_of)
         self.model.train()
-        for step, places in enumerate(progress(batches, f"epoch {epoch}"), start=1):
-            weight, ends_group = in_group(step, self.count, self.config.accumulation)
-            total, terms = self._backward(places, weight, ends_group)
-            values = {"loss": total.item(), **{f"loss_{k}": v.item() for k, v in terms.items()}}
-            if not all(map(isfinite, values.values())):
-                raise self._diverged(places, values, epoch, step)
-            if ends_group:
-                self._update(epoch, step)
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value * len(places)
-            if processes.any_of(should_stop()):
-                raise StoppedError(f"stopped in epoch {epoch}, step {step}")
-        return {name: value / len(self.train) for name, value in sums.items()}
+        with contextlib.closing(self._parts(batches)) as parts:
+            for step, places in enumerate(progress(batches, f"epoch {epoch}"), start=1):
+                weight, ends_group = in_group(step, self.count, self.config.accumulation)
+                losses = self._backward(parts, len(places), weight, ends_group)
+                norm = self._update() if ends_group else None
+                tally.add(step, places, *losses, self.plain_step.finite, norm)
+                if self._is_stopped(should_stop, step):
+                    raise StoppedError(f"stopped in epoch {epoch}, step {step}")
+        return tally.means()
 
-    def _backward(self, places: Tensor, weight: float, ends_group: bool) -> Losses:
+    def _parts(self, batches: Sequence[Tensor]) -> Generator[Clips, None, None]:
+        """What this process computes of each batch, on the device; of a batch larger than
+        ``batch_size`` its parts, one after the other."""
+        places: Iterable[Tensor] = map(processes.part_of, batches)
+        if self.batch_size > self.config.batch_size:
+            places = (part for batch in batches for part in batch.split(self.config.batch_size))
+        return feeding.batches(self.train, places, self.runtime.device)
+
+    def _backward(
+        self, parts: Iterator[Clips], size: int, weight: float, ends_group: bool
+    ) -> Losses:
         """The losses of a batch; their weighted gradient is added to the parameters'."""
-        config, runtime, accelerator = self.config, self.runtime, self.accelerator
+        config, accelerator = self.config, self.accelerator
         if self.batch_size > config.batch_size:
-            parts = [
-                self.train.take(some).map(runtime.to_device)
-                for some in places.split(config.batch_size)
-            ]
-            return backward_in_parts(self.plain_step, parts, runtime, accelerator, weight)
-        batch = self.train.take(processes.part_of(places)).map(runtime.to_device)
+            some = list(islice(parts, -(-size // config.batch_size)))
+            return backward_in_parts(self.plain_step, some, self.runtime, accelerator, weight)
         together = contextlib.nullcontext() if ends_group else accelerator.no_sync(self.step)
         with together:
-            total, terms = self.step(batch, len(places))
+            total, terms = self.step(next(parts), size)
             # DDP averages over the processes; each holds its part of a sum.
             accelerator.backward(total * (weight * processes.count()))
         return total, terms
 
-    def _update(self, epoch: int, step: int) -> None:
-        """Change the parameters by the gradient that was summed up.
-
-        Raises:
-            DivergedError: it is not finite. (Under fp16 the scaler leaves such a step out.)
-        """
+    def _update(self) -> Tensor | None:
+        """Change the parameters by the gradient that was summed up; its norm, if it has to be
+        finite (under fp16 the scaler leaves a step out where it is not)."""
         accelerator = self.accelerator
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or inf)
-        if accelerator.scaler is None and not isfinite(norm):
-            raise DivergedError(
-                f"epoch {epoch}, step {step}: the gradient is {norm.item()}; "
-                "lower the learning rates"
-            )
         self.optimiser.step()
         self.schedule.step()
         self.optimiser.zero_grad(set_to_none=True)
+        return norm if accelerator.scaler is None else None
 
-    def _diverged(
-        self, places: Tensor, values: dict[str, float], epoch: int, step: int
-    ) -> DivergedError:
-        """The error for a loss that is not finite: which term, and the clips whose score is
-        not."""
-        name, value = next((n, v) for n, v in reversed(values.items()) if not isfinite(v))
-        batch = self.train.take(places)
-        scores = predict(self.model, batch, self.runtime, batch_size=len(batch))
-        clips = batch.names_of(~torch.isfinite(scores))
-        where = f"; clips {', '.join(clips[:5])}{' …' if len(clips) > 5 else ''}" if clips else ""
-        return DivergedError(
-            f"epoch {epoch}, step {step}: the term '{name.removeprefix('loss_')}' is {value}"
-            f"{where}; check the features, or lower the learning rates or the term's weight"
-        )
+    def _is_stopped(self, should_stop: Callable[[], bool], step: int) -> bool:
+        """Whether a process was asked to stop. GPUs are made to wait for each other's answers
+        only now and then."""
+        if processes.count() == 1:
+            return should_stop()
+        on_gpus = self.runtime.device.type == "cuda"
+        if on_gpus and step % LOOK and step < self.count:
+            return False
+        return processes.any_of(should_stop(), self.runtime.device)
 
 
 def in_group(batch: int, count: int, accumulation: int) -> tuple[float, bool]:

@@ -37,7 +37,7 @@ def number() -> int:
 
 
 def number_on_machine() -> int:
-    """This one among those on its machine: the number of its GPU."""
+    """This one among those on its machine."""
     return int(os.environ["LOCAL_RANK"]) if _launched() else 0
 
 
@@ -84,11 +84,13 @@ def gather(part: Tensor, length: int) -> Tensor:
     return torch.cat(parts)[:length]
 
 
-def any_of(flag: bool) -> bool:
-    """Whether it is true in any process."""
+def any_of(flag: bool, device: torch.device | str = "cpu") -> bool:
+    """Whether it is true in any process; the device is one that they can exchange tensors from."""
     if count() == 1:
         return flag
-    return any(from_all(flag))
+    raised = torch.tensor(int(flag), device=device)
+    torch.distributed.all_reduce(raised, torch.distributed.ReduceOp.MAX)
+    return bool(raised.item())
 
 
 def from_all(value: Value) -> list[Value]:

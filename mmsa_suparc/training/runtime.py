@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,8 +28,7 @@ def find_device(name: str | None) -> torch.device:
     if processes.count() > 1 and name in ("auto", "cuda"):
         name = None
     if name in (None, "auto"):
-        own = f"cuda:{processes.number_on_machine()}"
-        return torch.device(own if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{_own_gpu()}" if torch.cuda.is_available() else "cpu")
     if processes.count() > 1 and name != "cpu":
         raise UserError(
             f"--device {name}: one device for {processes.count()} processes; expected cpu or cuda"
@@ -43,9 +43,29 @@ def find_device(name: str | None) -> torch.device:
             raise UserError(
                 f"--device {name}: this machine has {count} CUDA device(s); use --device cpu"
             )
-    elif device.type not in ("cpu", "mps"):
+    elif device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError(f"--device {name}: not on this machine; expected cpu")
+    elif device.type != "cpu":
         raise UserError(f"--device {name}: not supported; expected cpu, cuda or cuda:N")
     return device
+
+
+def _own_gpu() -> int:
+    """The number of this process's GPU among those that it sees.
+
+    Raises:
+        UserError: there are fewer of them than processes on this machine.
+    """
+    own, count = processes.number_on_machine(), torch.cuda.device_count()
+    if count == 1:  # of its own, as Slurm gives one to each task
+        return 0
+    if own >= count:
+        raise UserError(
+            f"process {own} of this machine sees {count} CUDA devices; expected one a process: "
+            "start fewer processes, or name --device cpu"
+        )
+    return own
 
 
 @dataclass(frozen=True)
@@ -57,21 +77,23 @@ class Runtime:
 
     @classmethod
     def choose(cls, device: torch.device, precision: Precision = "auto") -> Runtime:
-        """``auto``: bf16 on CUDA cards that have it and on CPUs with instructions for it."""
+        """``auto``: bf16 where CUDA cards and CPUs multiply it; fp16 on older cards; else fp32."""
         if precision == "auto":
-            if device.type == "cuda":
-                fast = torch.cuda.is_bf16_supported()
-            else:
-                fast = device.type == "cpu" and cpu_has_bf16()
-            precision = "bf16" if fast else "fp32"
+            precision = _fast_precision(device)
+        elif precision == "fp32" and device.type == "cuda":  # not the products' shorter TF32
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         if precision == "fp16" and device.type == "cpu":
             raise UserError("precision fp16 needs a CUDA device; expected bf16 or fp32 on a CPU")
         processes.connect(device)
         return cls(device, precision)
 
-    def accelerator(self) -> Any:
+    def accelerator(self, *, unused_parameters: bool = False) -> Any:
         """A new ``accelerate.Accelerator``: device placement, mixed precision, gradient scaling,
         clipping, and DDP where there are several processes.
+
+        Args:
+            unused_parameters: whether a step may leave parameters without a gradient, which DDP
+                then looks for at every step.
 
         Its state is one a process; the one made last is the one in force.
         """
@@ -84,8 +106,13 @@ class Runtime:
         accelerator = Accelerator(
             cpu=self.device.type == "cpu",
             mixed_precision="no" if self.precision == "fp32" else self.precision,
-            # A term of weight 0 leaves parameters without a gradient.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(
+                    find_unused_parameters=unused_parameters,
+                    broadcast_buffers=False,  # they are constants
+                    gradient_as_bucket_view=True,
+                )
+            ],
         )
         accelerator.gradient_accumulation_steps = 1  # the loop weighs the batches of a group
         return accelerator
@@ -103,12 +130,6 @@ class Runtime:
         version = tuple(int(part) for part in torch.__version__.split(".")[:2])
         return self.device.type == "cuda" or (self.device.type == "cpu" and version >= (2, 4))
 
-    def to_device(self, tensor: Tensor) -> Tensor:
-        """The tensor on the device; to CUDA through pinned memory, without waiting for the copy."""
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
-
     def generators(self) -> tuple[Tensor, ...]:
         """The state of the generators that dropout draws from."""
         states = [torch.get_rng_state()]
@@ -124,6 +145,19 @@ class Runtime:
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(states[1], self.device)
             yield
+
+
+def _fast_precision(device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    if device.type == "cuda":
+        return "bf16" if _card_has_bf16() else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def _card_has_bf16() -> bool:
+    """Whether the card multiplies bf16 itself; older ones only emulate it, slowly."""
+    if "including_emulation" in inspect.signature(torch.cuda.is_bf16_supported).parameters:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cuda.is_bf16_supported())
 
 
 def cpu_has_bf16() -> bool:

@@ -1,10 +1,12 @@
-"""The full state of a training run, saved every epoch so that a killed run goes on.
+"""The full state of a training run, so that a killed run goes on.
 
-A state is one safetensors file with the weights, the best weights, the optimiser's moments and
-the generators, and a JSON sidecar beside it that names the run and holds the file's SHA-256
-(neither safetensors nor torch notices a flipped bit). The sidecar is written last: a state
-without its sidecar, or with another checksum, does not count. The previous state is kept until
-the new one is whole.
+A state is one safetensors file with the weights, the optimiser's moments and the generators, and a
+JSON sidecar beside it that names the run and holds the file's SHA-256 (neither safetensors nor
+torch notices a flipped bit). The best weights are in a file of their own, written when they
+change, which the sidecar names and holds the SHA-256 of; a state of the best epoch has no weights
+beside them. The sidecar is written last: a state without its sidecar, or with other checksums,
+does not count. The previous state is kept until the new one is whole. ``saving.py`` says when one
+is written.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import os
 import random
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from torch import Tensor
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
-from mmsa_suparc.training.checkpoint import save_weights
+from mmsa_suparc.training.checkpoint import save_tensors
 from mmsa_suparc.training.identity import first_difference, other_ground
 
 #: Bytes of a sidecar and of a state's tensors, at most.
@@ -37,10 +40,35 @@ LARGEST_SIDECAR, LARGEST_TENSORS = 16 << 20, 128 << 30
 
 @dataclass
 class State:
-    """Everything that the rest of a run depends on."""
+    """Everything that the rest of a run depends on.
+
+    Args:
+        tensors: ``model.``, ``optimiser.`` and ``generator.`` with what each is of; no ``model.``
+            where the best weights are those of this epoch.
+        numbers: the rest, as JSON holds it; ``best_epoch`` names the epoch of the best weights.
+        best: the best weights.
+    """
 
     tensors: dict[str, Tensor] = field(repr=False)
     numbers: dict[str, Any] = field(repr=False)
+    best: dict[str, Tensor] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The file of an epoch's best weights."""
+
+    epoch: int
+    sha256: str
+
+    @classmethod
+    def named_by(cls, sidecar: Mapping[str, Any]) -> _Best | None:
+        """None: a state without best weights, or an earlier format, which held them itself."""
+        named = sidecar.get("best")
+        return None if named is None else cls(index(named["epoch"]), str(named["sha256"]))
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"state-best-{self.epoch:05d}.safetensors"
 
 
 class StateFolder:
@@ -56,6 +84,7 @@ class StateFolder:
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool = False) -> None:
         self.folder = folder
         self.identity = json.loads(json.dumps(dict(identity), default=str))
+        self._best: _Best | None = None  # what was written or read last
         if not resume:
             self.clear()
 
@@ -69,7 +98,10 @@ class StateFolder:
             found = _whole(sidecar)
             if found is not None:
                 self._check_identity(sidecar, found["identity"])
-                return State(load_file(sidecar.with_suffix(".safetensors")), found["numbers"])
+                self._best = _Best.named_by(found)
+                best = None if self._best is None else load_file(self._best.path(self.folder))
+                tensors = load_file(sidecar.with_suffix(".safetensors"))
+                return State(tensors, found["numbers"], best)
         return None
 
     def save(self, epoch: int, state: State) -> None:
@@ -78,16 +110,33 @@ class StateFolder:
         Raises:
             DiskError: older states are untouched.
         """
+        if state.best is None:
+            self._best = None
+        elif self._best is None or self._best.epoch != state.numbers["best_epoch"]:
+            best = _Best(state.numbers["best_epoch"], "")
+            checksum = save_tensors(best.path(self.folder), state.best)
+            self._best = replace(best, sha256=checksum)
         file = self.folder / f"state-{epoch:05d}.safetensors"
-        save_weights(file, state.tensors)
-        sidecar = {"sha256": sha256(file), "identity": self.identity, "numbers": state.numbers}
+        sidecar = {
+            "sha256": save_tensors(file, state.tensors),
+            "best": None if self._best is None else asdict(self._best),
+            "identity": self.identity,
+            "numbers": state.numbers,
+        }
         write_text(file.with_suffix(".json"), json.dumps(sidecar))
-        for old in sorted(self.folder.glob("state-*.json"))[:-2]:
-            _remove(old, old.with_suffix(".safetensors"))
+        self._sweep()
 
     def clear(self) -> None:
         """Remove all states; what a killed process left half written, too."""
         _remove(*self.folder.glob("state-*"), *self.folder.glob(".state-*"))
+
+    def _sweep(self) -> None:
+        """Remove all but the two newest states and the best weights that these name."""
+        sidecars = sorted(self.folder.glob("state-*.json"))
+        for old in sidecars[:-2]:
+            _remove(old, old.with_suffix(".safetensors"))
+        named = {_best_file(sidecar) for sidecar in sidecars[-2:]}
+        _remove(*set(self.folder.glob("state-best-*")) - named)
 
     def _check_identity(self, sidecar: Path, found: Mapping[str, Any]) -> None:
         key = first_difference(found, self.identity)
@@ -102,17 +151,32 @@ class StateFolder:
 
 
 def _whole(sidecar: Path) -> dict[str, Any] | None:
-    """What a sidecar holds, if the file beside it is the one that it is of."""
-    file = sidecar.with_suffix(".safetensors")
+    """What a sidecar holds, if the files beside it are those that it is of."""
     try:
         content = read_mapping(sidecar, largest=LARGEST_SIDECAR)
-        refuse_irregular(file, largest=LARGEST_TENSORS)
-        with safe_open(file, framework="pt"):
-            whole = sha256(file) == content.get("sha256")
-    except (UserError, OSError, SafetensorError):
+        best = _Best.named_by(content)
+        whole = _is(sidecar.with_suffix(".safetensors"), content.get("sha256")) and (
+            best is None or _is(best.path(sidecar.parent), best.sha256)
+        )
+    except (UserError, OSError, SafetensorError, LookupError, TypeError, ValueError):
         return None
     parts = [content.get("identity"), content.get("numbers")]
     return content if whole and all(isinstance(part, dict) for part in parts) else None
+
+
+def _best_file(sidecar: Path) -> Path | None:
+    """The best weights that a sidecar names."""
+    with contextlib.suppress(UserError, OSError, LookupError, TypeError, ValueError):
+        best = _Best.named_by(read_mapping(sidecar, largest=LARGEST_SIDECAR))
+        return None if best is None else best.path(sidecar.parent)
+    return None
+
+
+def _is(file: Path, checksum: object) -> bool:
+    """Whether it is a safetensors file of this SHA-256."""
+    refuse_irregular(file, largest=LARGEST_TENSORS)
+    with safe_open(file, framework="pt"):
+        return sha256(file) == checksum
 
 
 def _remove(*paths: Path) -> None:
@@ -126,20 +190,29 @@ def capture(
     optimiser: torch.optim.Optimizer,
     schedule: Any,
     scaler: Any,
-    best_weights: Mapping[str, Tensor] | None,
+    best_weights: dict[str, Tensor] | None,
     numbers: Mapping[str, Any],
+    *,
+    is_best: bool = False,
 ) -> State:
-    """The state after an epoch."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if best_weights is not None:
-        tensors |= {f"best.{name}": tensor for name, tensor in best_weights.items()}
+    """The state after an epoch; its tensors are the training's own, which go on changing.
+
+    Args:
+        model: its weights; likewise ``optimiser``, ``schedule``, ``scaler``.
+        best_weights: of the best epoch so far.
+        numbers: what else :func:`restore` needs.
+        is_best: whether the best weights are those of this epoch.
+    """
+    weights = {} if is_best else model.state_dict()
+    tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
     moments = optimiser.state_dict()
     for place, values in moments["state"].items():
         for name, value in values.items():
             tensors[f"optimiser.{place}.{name}"] = torch.as_tensor(value)
     tensors["generator.torch"] = torch.get_rng_state()
-    for place, generator in enumerate(cuda_generators()):
-        tensors[f"generator.cuda.{place}"] = generator
+    device = _cuda_device(model)
+    if device is not None:
+        tensors["generator.cuda"] = torch.cuda.get_rng_state(device)
     name, keys, *rest = np.random.get_state(legacy=True)
     return State(
         tensors,
@@ -154,6 +227,7 @@ def capture(
             "python": random.getstate(),
             "numpy": [name, np.asarray(keys).tolist(), *rest],
         },
+        best_weights,
     )
 
 
@@ -174,7 +248,8 @@ def restore(
             if name.startswith(start)
         }
 
-    model.load_state_dict(part("model"))
+    best = state.best or part("best") or None  # an earlier format held them among the others
+    model.load_state_dict(part("model") or best or {})
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in part("optimiser").items():
         place, _, what = name.partition(".")
@@ -191,15 +266,13 @@ def restore(
     name, keys, *rest = state.numbers["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(state.tensors["generator.torch"])
-    set_cuda_generators(list(part("generator.cuda").values()))
-    return part("best") or None
+    device = _cuda_device(model)
+    if device is not None and "generator.cuda" in state.tensors:
+        torch.cuda.set_rng_state(state.tensors["generator.cuda"], device)
+    return best
 
 
-def cuda_generators() -> list[Tensor]:
-    """The state of each CUDA device's generator; none without CUDA."""
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-
-def set_cuda_generators(states: list[Tensor]) -> None:
-    if states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states)
+def _cuda_device(model: torch.nn.Module) -> torch.device | None:
+    """The GPU that the model is on, whose generator alone this process draws from."""
+    device = next(model.parameters()).device
+    return device if device.type == "cuda" else None

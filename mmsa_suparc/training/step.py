@@ -30,11 +30,17 @@ class TrainingStep(nn.Module):
             (not for the other losses), at least one is kept; an augmentation to compare with.
     """
 
+    subsets: Tensor
+    #: Of the last batch, which clips' scores were finite: (B,) bool, on the device.
+    finite: Tensor
+
     def __init__(self, model: SupArc, objective: Objective, *, mask_rate: float = 0.0) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.mask_rate = mask_rate
+        subsets = torch.tensor(ONE_MASKED + TWO_MASKED, device=model.used.device)[:, None]
+        self.register_buffer("subsets", subsets, persistent=False)  # (6, 1, 3) bool
 
     def forward(self, clips: Clips, batch_size: int | None = None) -> Losses:
         """The losses of a batch.
@@ -54,6 +60,7 @@ class TrainingStep(nn.Module):
             clips.audio_lengths,
             clips.vision_lengths,
             clips.encoded_text,
+            clips.layout,
         )
 
     def losses(self, encodings: Encodings, scores: Tensor, batch_size: int) -> Losses:
@@ -61,31 +68,40 @@ class TrainingStep(nn.Module):
         model, objective = self.model, self.objective
         fusion = model.fuse(encodings)  # (B/N, D)
         prediction = model.predict(fusion if not self.mask_rate else self._augmented(encodings))
-        whole = [processes.gather(part, batch_size) for part in (prediction, fusion, scores)]
+        parts = [prediction, fusion, scores[:, None]]
+        if objective.needs_masked:
+            fused = model.fuse(encodings, self.subsets)  # (6, B/N, D)
+            parts.append(fused.transpose(0, 1).flatten(1))
+            if objective.weight_masked > 0:
+                parts.append(model.predict(fused)[..., 0].T)
+        whole = gathered(parts, batch_size)
         masked = masked_prediction = None
         if objective.needs_masked:
-            subsets = torch.tensor(ONE_MASKED + TWO_MASKED, device=fusion.device)[:, None]
-            fused = model.fuse(encodings, subsets)  # (6, B/N, D)
-            one_masked, two_masked = self._gathered(fused, batch_size).split(len(ONE_MASKED))
+            fused = whole[3].unflatten(1, (len(self.subsets), -1)).transpose(0, 1)  # (6, B, D)
+            one_masked, two_masked = fused.split(len(ONE_MASKED))
             masked = (one_masked, two_masked)
             if objective.weight_masked > 0:
-                masked_prediction = self._gathered(model.predict(fused), batch_size)  # (6, B, 1)
-        total, terms = objective(*whole, masked, masked_prediction)
+                masked_prediction = whole[4].T  # (6, B)
+        total, terms = objective(*whole[:2], whole[2][:, 0], masked, masked_prediction)
         if processes.count() > 1:
             # A part that only fills up the batch has a gradient too: zero.
             total = total + 0.0 * prediction.sum()
+        self.finite = torch.isfinite(whole[0][:, 0].detach())
         return total, terms
-
-    @staticmethod
-    def _gathered(part: Tensor, batch_size: int) -> Tensor:
-        """(6, B/N, W) of this process -> (6, B, W) of the whole batch."""
-        return processes.gather(part.transpose(0, 1), batch_size).transpose(0, 1)
 
     def _augmented(self, encodings: Encodings) -> Tensor:
         """Fusion vectors with modalities masked at random; who would keep none keeps all."""
         kept = torch.rand_like(encodings.present, dtype=torch.float32) >= self.mask_rate
         kept |= ~(kept & encodings.present).any(dim=1, keepdim=True)
         return self.model.fuse(encodings, kept)
+
+
+def gathered(parts: list[Tensor], batch_size: int) -> list[Tensor]:
+    """This process's rows (B/N, W) of each -> those of the whole batch (B, W), in one exchange."""
+    if processes.count() == 1:
+        return parts
+    whole = processes.gather(torch.cat([part.float() for part in parts], dim=1), batch_size)
+    return list(whole.split([part.shape[1] for part in parts], dim=1))
 
 
 def backward_in_parts(

@@ -6,11 +6,15 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 from mmsa_suparc.errors import StoppedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds within which SIGTERM said again is the same request: a cluster sends it to every process
+#: of a job, and the process that started this one passes it on.
+SAID_AGAIN = 5.0
 
 
 class Stop:
@@ -22,6 +26,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._asked_at = float("-inf")
         self._polled = False
 
     def was_asked(self) -> bool:
@@ -43,8 +48,10 @@ class Stop:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
-        first = self.signal is None
-        self.signal = number
+        now, first = time.monotonic(), self.signal is None
+        if number == signal.SIGTERM and now - self._asked_at < SAID_AGAIN:
+            return
+        self.signal, self._asked_at = number, now
         if not (first and self._polled):
             raise stopped("interrupted", number)
         print("stopping after this step; once more to quit at once", file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from mmsa_suparc.bench.plan import Cell, Plan
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import compare, main_table, reported_table
 from mmsa_suparc.metrics import mosi_metrics
+from mmsa_suparc.runs.folder import RunFolder
 
 LABELS = np.linspace(-3, 3, 40)
 
@@ -62,7 +63,8 @@ def test_variants_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> 
     found = []
     for seed, part in enumerate(parts, start=1):
         for one in part.cells:
-            one.folder.seed(1).path.rename(one.folder.seed(seed).path)
+            folder = RunFolder(one.folder.path)
+            folder.seed(1).path.rename(folder.seed(seed).path)
             found.append(replace(one, cell=replace(one.cell, seed=seed)))
     plan = Plan("", tuple(one.cell for one in found), "suparc", ())
     difference, _ = compare(Results(plan, tuple(found)), "mosi")["self_mm"]

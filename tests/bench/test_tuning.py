@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mmsa_suparc.bench.tuning import read_ranges
+from mmsa_suparc.bench.ranges import read_ranges
 from mmsa_suparc.config import SupArcConfig, plugin_configs
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, UserError

@@ -58,3 +58,7 @@ def register_toy() -> None:
 
 
 SPECIFICATION = {"model": ToyModel, "trainer": ToyTrainer, "config": CONFIG}
+#: The same by where it stands in the package that the test installs.
+NAMED = {
+    "model": "toy_package:ToyModel", "trainer": "toy_package:ToyTrainer", "config": CONFIG,
+}  # fmt: skip

@@ -82,6 +82,8 @@ def test_sequence_encoder_equals_a_packed_bidirectional_lstm(layers: int) -> Non
     _, (states, _) = oracle(packed)
     expected = torch.cat([states[-2], states[-1]], dim=-1)
     torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(encoder.over_packed(frames, lengths), expected)
+    assert len(encoder.state_dict()) == len(oracle.state_dict())  # it holds its parameters once
     ours = torch.autograd.grad(out.square().sum(), frames)[0]
     theirs = torch.autograd.grad(expected.square().sum(), frames)[0]
     torch.testing.assert_close(ours, theirs)

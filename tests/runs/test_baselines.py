@@ -13,9 +13,11 @@ import pytest
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo, feature_file
-from mmsa_suparc.toolkit import catalogue, modules, settings
+from mmsa_suparc.toolkit import catalogue, installed, settings
 
-MOSI_MODELS = sorted(name for name in modules.model_names() if "mosi" in modules.datasets_of(name))
+MOSI_MODELS = sorted(
+    name for name in installed.model_names() if "mosi" in installed.datasets_of(name)
+)
 MUST_RUN = {
     "tfn", "lmf", "lf_dnn", "ef_lstm", "mfn", "graph_mfn", "mfm", "self_mm", "mult", "mmim",
     "tfr_net", "misa",

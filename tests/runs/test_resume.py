@@ -99,6 +99,22 @@ def test_asked_to_stop_it_finishes_the_step_and_says_how_to_go_on(
     assert result_of(folder) == {k: v for k, v in undisturbed.items() if k != "seconds"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
+def test_epochs_that_were_not_written_are_there_after_a_stop_and_come_again_after_a_kill(
+    number: int, undisturbed: dict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with Command(*RUN, folder, "--set", "save_every=99") as process:
+        process.until("2/4")
+        process.send_signal(number)
+        process.wait()
+    saved = [path.name for path in folder.glob("seed-1/state-0*.json")]
+    assert len(saved) == (number == signal.SIGTERM)
+    assert saved in ([], ["state-00002.json"], ["state-00003.json"])
+    assert mmsa_in_a_process(*RUN, folder, "--resume").returncode == 0
+    assert result_of(folder) == {k: v for k, v in undisturbed.items() if k != "seconds"}
+
+
 def test_resume_starts_afresh_where_nothing_was_saved_and_keeps_what_is_done(
     mmsa: Callable, demo: Demo
 ) -> None:

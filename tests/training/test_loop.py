@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmsa_suparc.config import SupArcConfig
-from mmsa_suparc.data.batches import Clips
+from mmsa_suparc.data.batches import Clips, send
 from mmsa_suparc.errors import DivergedError, UserError
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.training import evaluation, loop
@@ -284,13 +284,13 @@ def test_the_cuda_path_pins_copies_without_waiting_and_scales(
     device = torch.device("cuda:1")
     runtime = Runtime(device, "fp16")
     tensor = torch.ones(2)
-    assert runtime.to_device(tensor) is tensor
+    assert send(tensor, device) is tensor
     assert asked == ["pinned", (device, {"non_blocking": True})]
     accelerator = runtime.accelerator()
     assert asked[2:] == [device]
     assert (accelerator.cpu, accelerator.mixed_precision) == (False, "fp16")
     assert runtime.fuses_optimiser
-    for has_bf16, expected in ((True, "bf16"), (False, "fp32")):
+    for has_bf16, expected in ((True, "bf16"), (False, "fp16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda found=has_bf16: found)
         assert Runtime.choose(device).precision == expected
 

@@ -171,7 +171,8 @@ def machines(tmp_path: Path, small_root: Path, demo: Demo) -> list[tuple[object,
         (encoder / "config.json").write_text(json.dumps(config))
         found.append(
             ("-m", "suparc", "-d", "mosi", "--data-root", data, "--text-encoder", encoder,
-             "--epochs", 3, "--set", "dropout=0", "--set", "batch_size=8", "-s", 1)
+             "--epochs", 3, "--set", "dropout=0", "--set", "batch_size=8",
+             "--set", "precision=fp32", "-s", 1)
         )  # fmt: skip
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from mmsa_suparc.toolkit import registry
 from mmsa_suparc.toolkit.modules import module
@@ -35,8 +35,8 @@ class MapHook:
     answers="models/AMIO.py:15, trains/ATIO.py:12",
 )
 def registries(undo: contextlib.ExitStack) -> None:
-    def of(part: str) -> Callable[[], dict[str, Any]]:
-        return lambda: {name: getattr(entry, part) for name, entry in registry.registered().items()}
+    def of(part: Literal["model", "trainer"]) -> Callable[[], dict[str, Any]]:
+        return lambda: {name: entry.maker(part) for name, entry in registry.registered().items()}
 
     amio, atio = module("models").AMIO, module("trains").ATIO
     replace(undo, amio, "MODEL_MAP", MapHook("MODEL_MAP", of("model")), new=True)

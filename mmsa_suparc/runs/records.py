@@ -1,0 +1,87 @@
+"""What a run folder tells of its finished seeds, read without torch or pandas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from mmsa_suparc.config import first_of
+from mmsa_suparc.data import store
+from mmsa_suparc.data.store import Record
+from mmsa_suparc.errors import UserError
+
+
+@dataclass(frozen=True)
+class Records:
+    """A run's folder, as far as its ``records.jsonl`` goes."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own."""
+        return self.path.name
+
+    def records(self) -> list[Record]:
+        """One a finished seed, in the order in which they finished.
+
+        Raises:
+            UserError: names the line that is no record of a seed.
+        """
+        path = self.path / "records.jsonl"
+        records = store.read(path)
+        for number, record in enumerate(records, start=1):
+            try:
+                SeedRecord.model_validate(record)
+            except ValidationError as error:
+                raise UserError(f"{path}, line {number}: {first_of(error)}") from None
+        return records
+
+    def record_of(self, seed: int) -> Record | None:
+        """The newest record of a seed."""
+        return {record["seed"]: record for record in self.records()}.get(seed)
+
+    def append(self, record: Record) -> None:
+        """Add a record; on disk when this returns."""
+        store.append(self.path / "records.jsonl", record)
+
+    def to_serve(self, seed: int | None = None) -> Record:
+        """The record of the SupArc to be asked: of a seed, or the one with the best validation MAE.
+
+        Raises:
+            UserError: no finished run of SupArc here, or none of that seed.
+        """
+        found = {record["seed"]: record for record in self.records()}
+        if not found:
+            raise UserError(
+                f"{self.path}: no finished run here; expected the --run-dir of mmsa run"
+            )
+        model = next(iter(found.values()))["model"]
+        if model != "suparc":
+            raise UserError(f"{self.path}: a run of '{model}'; expected one of suparc")
+        if seed is None:
+            return min(found.values(), key=lambda one: one["metrics"]["valid"].get("MAE", math.inf))
+        if seed not in found:
+            known = ", ".join(map(str, sorted(found)))
+            raise UserError(f"{self.path}: no finished seed {seed}; it has {known}")
+        return found[seed]
+
+
+class _Metrics(BaseModel):
+    valid: dict[str, float]
+    test: dict[str, float]
+
+
+class SeedRecord(BaseModel):
+    """What a record of a finished seed holds."""
+
+    model: str
+    dataset: str
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    metrics: _Metrics
+    weights: str
+    identity: dict[str, Any]

@@ -1,0 +1,33 @@
+"""Whether torch has a CUDA device here; torch is loaded only where nothing else can tell."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from importlib import metadata
+from pathlib import Path
+
+#: What Linux calls graphics processors: NVIDIA's, those of its small boards, AMD's, Windows' host.
+DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
+
+
+def has_cuda() -> bool:
+    """What ``torch.cuda.is_available()`` says."""
+    if "torch" not in sys.modules and _surely_none():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _surely_none() -> bool:
+    """A torch that was built without, or neither a device nor NVIDIA's driver."""
+    if metadata.version("torch").endswith("+cpu"):
+        return True
+    if any(any(Path("/dev").glob(pattern)) for pattern in DEVICES):
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return True
+    return False
