@@ -266,3 +266,16 @@ def test_a_file_of_another_shape_is_made_and_trains(mmsa: Callable) -> None:
         assert "expected" in err
     status, _, err = mmsa("data", "make-demo", "--out", "MOSI", "--shape", "mosei")
     assert (status, "holds a feature file" in err) == (2, True)
+
+
+def test_a_size_is_bytes_or_has_a_unit(mmsa: Callable) -> None:
+    from mmsa_suparc.cli.values import size
+
+    sizes = {"0": 0, "1000": 1000, "500M": 500 << 20, "2G": 2 << 30, "2gib": 2 << 30,
+             "1.5 KB": 1536, "1T": 1 << 40}  # fmt: skip
+    assert {text: size(text) for text in sizes} == sizes
+    for wrong in ("", "-1", "G", "2X", "nan", "9" * 400):
+        status, _, err = mmsa("bench", "quick", "--out", "out", f"--send-limit={wrong}")
+        assert status == 2
+        assert "argument --send-limit: found" in err
+        assert "expected a size as 500M or 2G" in err
