@@ -12,6 +12,7 @@ import math
 import signal
 import socket
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.bench import cells, ray_node
-from mmsa_suparc.bench.execute import Job, Outcome, stopping
+from mmsa_suparc.bench.execute import Job, Outcome
 from mmsa_suparc.data import fingerprints, store
 from mmsa_suparc.data.archives import put_in_place
 from mmsa_suparc.data.inputs import Input
 from mmsa_suparc.errors import InUseError, SupArcError, UserError, in_a_line
 from mmsa_suparc.runs import identity
 from mmsa_suparc.training.identity import other_ground
+from mmsa_suparc.training.stop import stopped
 
 #: How often a cell whose worker was killed is run again.
 RETRIES = 2
@@ -92,9 +94,9 @@ def execute_with_ray(
     attempts = [Attempt(job, cells.inputs_of(job.folder)) for job in to_do]
     with _alone(to_do[0].folder.path.parent), _connected(address) as ray:
         grid = Grid(ray, wanted, on_start, on_end, on_note)
-        with stopping():
+        with _asked_to_stop() as signals:
             grid.look_at_nodes(attempts)
-            return grid.run(attempts)
+            return grid.run(attempts, signals)
 
 
 @contextlib.contextmanager
@@ -138,6 +140,21 @@ def _try_to_reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     if port.isdigit() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Within this block SIGTERM is noted, to be looked at: raising where it comes would break what
+    Ray is doing."""
+    signals: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass
@@ -232,13 +249,22 @@ class Grid:
             )
         self.sent[wanted] = self.ray.put(wanted.pack())
 
-    def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
-        """All cells to their end."""
+    def run(self, attempts: Sequence[Attempt], signals: Sequence[int] = ()) -> list[Outcome]:
+        """All cells to their end, or until a signal has come.
+
+        Raises:
+            StoppedError: it has.
+        """
         waiting = deque(attempts)
         while waiting or self.running:
             while waiting and len(self.running) < self._room():
                 self._submit(waiting.popleft())
-            (stream, *_), _ = self.ray.wait(list(self.running), num_returns=1)
+            ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=1.0)
+            if signals:
+                raise stopped("stopped; the same command goes on", signals[0])
+            if not ready:
+                continue
+            (stream,) = ready
             attempt = self.running.pop(stream)
             try:
                 message = self.ray.get(next(stream))

@@ -11,12 +11,14 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -198,3 +200,31 @@ def test_a_cell_goes_on_elsewhere_from_the_state_that_came_back(
     assert folder.records()[0]["identity"]["configuration.pretrained"] == str(HERE / "encoder")
     environment = json.loads((folder.path / "seed-1" / "environment.json").read_text())
     assert environment["feature_file"] == str(HERE / "data/MOSI/Processed/unaligned_50.pkl")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_leaves_no_cell_behind(
+    nodes: Nodes, bench: Callable[..., tuple[object, ...]], number: int
+) -> None:
+    nodes.start("one")
+    run = bench(1, epochs=10_000)
+    with Command(*run, "--out", "out", *on(nodes)) as command:
+        wait_for(
+            lambda: list(nodes.cache("one").glob("cells/.*/seed-*/state-*.json")),
+            lambda: command.poll() is None,
+        )
+        command.send_signal(number)
+        command.wait()
+    assert command.returncode == 128 + number, command.out + command.err
+    assert command.err == "mmsa: stopped; the same command goes on\n"
+    deadline = time.monotonic() + patience(10)
+    while cell_processes(nodes.cache("one")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def cell_processes(cache: Path) -> list[list[str]]:
+    """Those that work below a node's cache folder."""
+    words = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    return [line for line in words if any(word.startswith(str(cache)) for word in line)]
