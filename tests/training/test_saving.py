@@ -246,8 +246,11 @@ def test_epochs_that_are_saved(
 
 
 def test_nothing_is_captured_where_nothing_is_saved() -> None:
+    captured: list[int] = []
     with Saving(None, 1) as saved:
-        saved.keep(1, lambda: pytest.fail("captured"))
+        saved.keep(1, lambda: captured.append(1) or pytest.fail("captured"))
+    assert captured == []
+    assert saved.seconds[1] == 0.0
 
 
 class Held(StateFolder):
