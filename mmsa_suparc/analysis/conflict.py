@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmsa_suparc.analysis.section import Section, axes
-from mmsa_suparc.bench.results import Results, mae
+from mmsa_suparc.bench.comparisons import error_of
+from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
 from mmsa_suparc.names import MODALITIES
 
@@ -28,12 +29,12 @@ def section(results: Results, dataset: str) -> Section | None:
     }
     if not probed:
         return None
-    labels = results.labels(dataset)
+    labels, error = results.labels(dataset), error_of(results, dataset)
     judge = results.plan.reference if results.plan.reference in probed else next(iter(probed))
     alone = annotated(results, dataset)  # (3, N)
     source = "annotated scores of the modalities"
     if alone is None:
-        alone = np.stack([probed[judge][m[0]] for m in MODALITIES])
+        alone = np.stack([probed[judge][m[0]].mean(axis=0) for m in MODALITIES])
         source = f"predictions from one modality alone (by '{judge}', the other two masked)"
     spread = alone.max(axis=0) - alone.min(axis=0)
     contradicts = spread >= np.quantile(spread, 0.75)
@@ -43,7 +44,7 @@ def section(results: Results, dataset: str) -> Section | None:
         notes=[
             f"Contradicting: the quarter of the clips whose {source} lie furthest apart. Share: "
             "mean absolute change of the prediction when the modality is masked, the three adding "
-            "up to 1.",
+            "up to 1. Means over seeds.",
         ],
     )  # fmt: skip
     shares_of = {}
@@ -54,8 +55,10 @@ def section(results: Results, dataset: str) -> Section | None:
         shares_of[variant] = shares
         table.rows.append(
             [
-                Entry(variant), number(mae(whole[contradicts], labels[contradicts])),
-                number(mae(whole[~contradicts], labels[~contradicts])), *map(number, shares),
+                Entry(variant),
+                *(number(float(np.mean([error(one[here], labels[here]) for one in whole])))
+                  for here in (contradicts, ~contradicts)),
+                *map(number, shares),
             ]
         )  # fmt: skip
     errors = {row[0].text: (row[1].number, row[2].number) for row in table.rows}
@@ -100,10 +103,10 @@ def annotated(results: Results, dataset: str) -> np.ndarray | None:
 
 
 def _by_subset(results: Results, dataset: str, variant: str) -> dict[str, np.ndarray]:
-    """Predictions (N,) by modalities kept, averaged over seeds."""
+    """Predictions (S, N) by modalities kept."""
     found: dict[str, list[np.ndarray]] = {}
     for result in results.of(dataset, variant):
         for (protocol, level), predictions in results.probed(result, "missing").items():
             if protocol == "P1":
                 found.setdefault(level, []).append(predictions)
-    return {level: np.mean(predictions, axis=0) for level, predictions in found.items()}
+    return {level: np.stack(predictions) for level, predictions in found.items()}

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.bench.comparisons import BELOW_ZERO, METHOD, error_of
 from mmsa_suparc.bench.results import Results
-from mmsa_suparc.bench.tables import BELOW_ZERO, Entry, Table, number
+from mmsa_suparc.bench.statistics import Difference, paired_difference
+from mmsa_suparc.bench.tables import Entry, Table, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RESAMPLES = 2_000
 #: Pictures of so many variants.
 MOST_SHOWN = 3
 #: The accuracies that a bin shows, and how they are called: the finest that the data set has.
@@ -37,52 +38,68 @@ def section(results: Results, dataset: str) -> Section | None:
         return None
     bins = bin_of(labels)
     names = sorted(set(bins.tolist()))
-    averaged = {v: results.predictions(dataset, v).mean(axis=0) for v in (plan.reference, *others)}
+    by_seed = {v: results.predictions(dataset, v) for v in (plan.reference, *others[:MOST_SHOWN])}
+    differences = {
+        variant: [
+            _difference(results, dataset, bins == name, by_seed[variant], reference)
+            for name in names
+        ]
+        for variant in others[:MOST_SHOWN]
+    }
     found = Section(
         f"Intensity on {dataset}",
         f"Error by the strength of the sentiment, and where a variant differs from "
-        f"{plan.reference}: its absolute errors less those of {plan.reference} in each bin, with "
-        f"the 95% interval over clips. {BELOW_ZERO.capitalize()}.",
-        [_table(results, dataset, bins, {v: averaged[v] for v in (plan.reference, *others[:3])})],
+        f"{plan.reference}: its MAE in each bin less that of {plan.reference}. "
+        f"{BELOW_ZERO.capitalize()}. {METHOD}",
+        [_table(results, dataset, bins, by_seed)],
     )
-    lost = {v: np.abs(averaged[v] - labels) - np.abs(averaged[plan.reference] - labels)
-            for v in others[:MOST_SHOWN]}  # fmt: skip
     found.figures[f"{dataset}-intensity"] = curves(
         names,
-        {v: [interval(values[bins == name]) for name in names] for v, values in lost.items()},
+        {v: [(d.low, d.value, d.high) for d in curve] for v, curve in differences.items()},
         plan.reference,
     )
     return found
 
 
+def _difference(
+    results: Results, dataset: str, here: np.ndarray, ours: np.ndarray, reference: np.ndarray
+) -> Difference:
+    """On these clips (N,) of all, by predictions (S, N) of each side."""
+    groups = results.groups(dataset)
+    return paired_difference(
+        ours[:, here], reference[:, here], results.labels(dataset)[here],
+        error_of(results, dataset), groups=None if groups is None else groups[here],
+    )  # fmt: skip
+
+
 def _table(
-    results: Results, dataset: str, bins: np.ndarray, averaged: dict[str, np.ndarray]
+    results: Results, dataset: str, bins: np.ndarray, by_seed: Mapping[str, np.ndarray]
 ) -> Table:
-    """By bin: the clips, and error, bias and accuracy of each variant's predictions (N,)."""
+    """By bin: the clips, and error, bias and accuracy of each variant's predictions (S, N)."""
     labels, measure = results.labels(dataset), results.measure(dataset)
-    measured = results.metric_names(dataset)
+    measured, error = results.metric_names(dataset), error_of(results, dataset)
     accuracy = next((name for name in FINEST if name in measured), None)
     columns = ["MAE", "bias", *([FINEST[accuracy]] if accuracy else [])]
     table = Table(
         f"{dataset}-intensity", f"By sentiment bin on {dataset}",
-        ["bin", "clips", *(f"{v}: {what}" for v in averaged for what in columns)],
-        notes=["Bins are rounded scores; bias is prediction − score; predictions averaged over "
-               "seeds."],
+        ["bin", "clips", *(f"{v}: {what}" for v in by_seed for what in columns)],
+        notes=["Bins are rounded scores; bias is prediction − score; means over seeds."],
     )  # fmt: skip
     for name in sorted(set(bins.tolist())):
         here = bins == name
         row = [Entry(f"{name:+g}" if name else "0", name), Entry(str(here.sum()), here.sum())]
-        for predictions in averaged.values():
-            error = predictions[here] - labels[here]
-            row += [number(np.abs(error).mean()), number(error.mean(), signed=True)]
+        for predictions in by_seed.values():
+            pairs = [(one[here], labels[here]) for one in predictions]
+            row.append(number(float(np.mean([error(*pair) for pair in pairs]))))
+            row.append(number(float(np.mean([one - y for one, y in pairs])), signed=True))
             if accuracy:
-                row.append(number(measure(predictions[here], labels[here])[accuracy]))
+                row.append(number(float(np.mean([measure(*pair)[accuracy] for pair in pairs]))))
         table.rows.append(row)
     return table
 
 
 def curves(bins: Sequence[float], differences: Mapping[str, Curve], reference: str) -> Figure:
-    """A plot a variant: its absolute errors less the reference's by bin."""
+    """A plot a variant: its MAE less the reference's by bin."""
     figure, plots = axes(len(differences))
     for plot, (variant, curve) in zip(plots, differences.items(), strict=True):
         low, value, high = zip(*curve, strict=True)
@@ -91,7 +108,7 @@ def curves(bins: Sequence[float], differences: Mapping[str, Curve], reference: s
         plot.axhline(0, color="gray", linewidth=0.8)
         plot.set_title(textwrap.fill(f"{variant} less {reference}", 48), fontsize=9)
         plot.set_xlabel("score (rounded)")
-    plots[0].set_ylabel(f"difference of absolute errors\n{BELOW_ZERO}")
+    plots[0].set_ylabel(f"difference in MAE\n{BELOW_ZERO}")
     return figure
 
 
@@ -100,11 +117,3 @@ def bin_of(labels: np.ndarray) -> np.ndarray:
     if np.abs(labels).max(initial=0) <= 1:
         return np.round(labels * 2) / 2
     return np.round(labels)
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Low, mean and high by the bootstrap over clips."""
-    chance = np.random.default_rng(0)
-    drawn = chance.choice(values, size=(RESAMPLES, len(values))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(values.mean()), float(high)

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import integrate
 
 from mmsa_suparc.analysis.section import Section, axes
-from mmsa_suparc.bench.results import Results, mae
+from mmsa_suparc.bench.comparisons import error_of
+from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
 
 PROTOCOLS = {
@@ -57,14 +58,14 @@ def section(results: Results, dataset: str) -> Section | None:
 
 def measured(results: Results, dataset: str) -> pd.DataFrame:
     """variant, seed, protocol, level, mae."""
-    labels = results.labels(dataset)
+    labels, error = results.labels(dataset), error_of(results, dataset)
     rows = [
         {
             "variant": result.cell.variant,
             "seed": result.cell.seed,
             "protocol": protocol,
             "level": level,
-            "mae": mae(predictions, labels),
+            "mae": error(predictions, labels),
         }
         for result in results.cells
         if result.cell.dataset == dataset and result.record is not None

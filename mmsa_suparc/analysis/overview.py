@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench import statistics
+from mmsa_suparc.bench.comparisons import BELOW_ZERO, Comparison, compare
 from mmsa_suparc.bench.results import Results
-from mmsa_suparc.bench.tables import (
-    BELOW_ZERO,
-    compare,
-    difference_table,
-    main_table,
-    reported_table,
-)
+from mmsa_suparc.bench.tables import difference_table, main_table, reported_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,23 +31,41 @@ def section(results: Results, dataset: str) -> Section:
         "The split that chose each training's epoch, and the one to choose settings by."
     )
     found.tables.append(validation)
-    differences = compare(results, dataset)
-    if not differences:
+    comparisons = compare(results, dataset)
+    if not comparisons:
         return found
     found.tables.insert(1, difference_table(results, dataset))
     found.tables.append(difference_table(results, dataset, "valid"))
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
     found.figures[f"{dataset}-results"] = forest(
         {variant: results.values(dataset, variant, "MAE") for variant in names},
-        {variant: (d.low, d.value, d.high) for variant, (d, _) in differences.items()},
+        {v: (one.means.low, one.means.value, one.means.high) for v, one in comparisons.items()},
         plan.reference,
     )
-    fewest = min(len(results.of(dataset, variant)) for variant in names)
+    found.warnings += _warnings(dataset, comparisons)
+    return found
+
+
+def _warnings(dataset: str, comparisons: Mapping[str, Comparison]) -> list[str]:
+    """What makes intervals too short, or too long to be of use."""
+    means = [one.means for one in comparisons.values()]
+    warnings, one = [], means[0]
+    fewest = min(each.fewest_seeds for each in means)
     if fewest < statistics.SEEDS_FOR_A_MARK:
-        found.warnings.append(
+        warnings.append(
             f"{dataset}: a variant has {fewest} seed(s); how much seeds differ is not known"
         )
-    return found
+    if not one.grouped:
+        warnings.append(
+            f"{dataset}: nothing is known of the clips' videos; each clip counts as one, and "
+            "intervals are too short where clips of a video are alike"
+        )
+    elif one.groups < statistics.FEW_GROUPS:
+        warnings.append(
+            f"{dataset}: {one.groups} videos in the test split; only differences above "
+            f"{min(each.detectable for each in means):.3f} could have been shown"
+        )
+    return warnings
 
 
 def forest(
@@ -60,7 +73,7 @@ def forest(
     differences: Mapping[str, tuple[float, float, float]],
     reference: str,
 ) -> Figure:
-    """A row a variant, the first on top: its test MAE by seed, and its difference to the reference.
+    """A row a variant, the first on top: its test MAE by seed, and the difference of the means.
 
     Args:
         errors: by variant and seed.
@@ -80,5 +93,5 @@ def forest(
     left.set_ylim(len(errors) - 0.5, -0.5)
     left.set_xlabel("test MAE (score units), a point a seed")
     right.axvline(0, color="gray", linewidth=0.8)
-    right.set_xlabel(f"MAE less that of {reference}, 95%\n{BELOW_ZERO}")
+    right.set_xlabel(f"mean MAE less that of {reference}, 95%\n{BELOW_ZERO}")
     return figure

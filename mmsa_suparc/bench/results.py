@@ -12,6 +12,7 @@ import pandas as pd
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.plan import Cell, Plan
+from mmsa_suparc.data.groups import groups_of_ids
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
 from mmsa_suparc.names import METRICS
@@ -175,6 +176,17 @@ class Results:
         """(N,) scores, in the order of :meth:`known_clips`."""
         return self.known_clips(dataset, split).labels
 
+    def groups(self, dataset: str, split: str = "test") -> np.ndarray | None:
+        """(N,) the video or speaker of each clip, in the order of :meth:`known_clips`: what
+        ``labels.csv`` says, otherwise what the ids tell; None where neither does."""
+        ids = self.known_clips(dataset, split).scores.index
+        table = self.clips(dataset)
+        if table is not None and "group" in table.columns:
+            said = table.drop_duplicates("id").set_index("id")["group"].reindex(ids).fillna("")
+            if (said != "").all():
+                return said.to_numpy()
+        return groups_of_ids(list(ids))
+
     def training_mean(self, dataset: str) -> float | None:
         """The mean score of the training clips."""
         table = self.clips(dataset)
@@ -202,8 +214,3 @@ class Results:
     def measure(self, dataset: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
         """(predictions (N,), scores (N,)) -> the metrics that the data set's cells were given."""
         return sims_metrics if "Mult_acc_3" in self.metric_names(dataset) else mosi_metrics
-
-
-def mae(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Mean absolute error, score units."""
-    return float(np.abs(predictions - labels).mean())

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from mmsa_suparc.bench import statistics
-from mmsa_suparc.bench.results import TRAINING_MEAN, Results, mae
+from mmsa_suparc.bench.comparisons import (
+    BELOW_ZERO,
+    ENSEMBLE,
+    METHOD,
+    Comparison,
+    compare,
+    seeds_in_words,
+    unit_in_words,
+)
+from mmsa_suparc.bench.results import TRAINING_MEAN, Results
 from mmsa_suparc.config import plugin_configs, read_file
 from mmsa_suparc.names import METRICS
 
@@ -36,8 +45,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-#: How every difference of a report is to be read: the variant's less the reference's.
-BELOW_ZERO = "below 0: better than the reference"
+#: The split that chose each training's epoch: nothing is marked on it.
+SELECTED_BY = "valid"
 #: How a split's tables are called.
 SPLIT_WORDS = {"test": ("results", "Test"), "valid": ("validation", "Validation")}
 
@@ -52,7 +61,7 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
         f"{dataset}-{name}", f"{word} results on {dataset}",
         ["variant", "seeds", *(f"{m} {arrows[m]}" for m in metrics)],
     )  # fmt: skip
-    differences = compare(results, dataset, split)
+    comparisons = {} if split == SELECTED_BY else compare(results, dataset, split)
     for variant in plan.variants:
         asked = [c for c in plan.cells if (c.dataset, c.variant) == (dataset, variant)]
         if not asked:
@@ -62,80 +71,75 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
         row = [Entry(variant), Entry(seeds, done)]
         for metric in metrics:
             row.append(summary(results.values(dataset, variant, metric, split)))
-            if metric == "MAE" and variant in differences:
-                difference, adjusted = differences[variant]
-                row[-1].mark = statistics.mark(adjusted, difference.seeds)
+            if metric == "MAE" and variant in comparisons:
+                row[-1].mark = comparisons[variant].mark
         table.rows.append(row)
     rank(table, [2 + place for place in range(len(metrics))], metrics)
     control = results.control(dataset, split)
     if control:
         entries = [number(control.get(metric, math.nan)) for metric in metrics]
         table.rows.append([Entry(TRAINING_MEAN), Entry("–"), *entries])
-    table.notes.append(
-        f"Mean ± standard deviation over seeds; best bold, second underlined. Marks: MAE against "
-        f"'{plan.reference}', paired bootstrap over clips, Holm over the table "
-        "(* p < 0.05, ** p < 0.01, *** p < 0.001)."
-    )
-    fewest = min(
-        (len(results.of(dataset, variant)) for variant in plan.variants
-         if any(c.variant == variant and c.dataset == dataset for c in plan.cells)),
-        default=0,
-    )  # fmt: skip
-    if fewest < statistics.SEEDS_FOR_A_MARK:
-        table.notes.append(
-            f"Rows with fewer than {statistics.SEEDS_FOR_A_MARK} seeds carry no marks: the spread "
-            "between seeds is unknown."
-        )
+    table.notes.append("Mean ± standard deviation over seeds; best bold, second underlined.")
+    if comparisons:
+        table.notes += _notes_on_marks(plan.reference, comparisons)
+    elif split == SELECTED_BY:
+        table.notes.append("No marks: this split chose each training's epoch.")
     return table
 
 
-def compare(
-    results: Results, dataset: str, split: str = "test"
-) -> dict[str, tuple[statistics.Difference, float]]:
-    """Every variant's MAE against the reference's over the seeds that both have, and its p after
-    Holm."""
-    plan = results.plan
-    labels = results.labels(dataset, split)
-    found = {}
-    for variant in plan.variants:
-        both = results.seeds_of(dataset, variant) & results.seeds_of(dataset, plan.reference)
-        if variant == plan.reference or not both:
-            continue
-        ours = results.predictions(dataset, variant, split, both)
-        reference = results.predictions(dataset, plan.reference, split, both)
-        found[variant] = statistics.paired_difference(ours, reference, labels, mae)
-    adjusted = statistics.holm([difference.p for difference in found.values()])
-    return dict(zip(found, zip(found.values(), adjusted, strict=True), strict=True))
+def _notes_on_marks(reference: str, comparisons: Mapping[str, Comparison]) -> list[str]:
+    means = [one.means for one in comparisons.values()]
+    notes = [
+        f"Marks: MAE against '{reference}', Holm over the table's {len(means)} comparison(s) "
+        f"(* p < 0.05, ** p < 0.01, *** p < 0.001). {METHOD}",
+        f"{unit_in_words(means[0])} {seeds_in_words(means)}",
+    ]
+    if min(one.fewest_seeds for one in means) < statistics.SEEDS_FOR_A_MARK:
+        notes.append(f"With fewer than {statistics.SEEDS_FOR_A_MARK} seeds a side no marks.")
+    return notes
 
 
 def difference_table(results: Results, dataset: str, split: str = "test") -> Table:
-    """MAE of each variant less the reference's, with intervals and tests."""
+    """MAE of each variant less the reference's: of the means over seeds, then of the ensembles."""
     reference = results.plan.reference
     name, word = SPLIT_WORDS[split]
+    selected = split == SELECTED_BY
+    comparisons = compare(results, dataset, split)
+    means = [one.means for one in comparisons.values()]
     table = Table(
-        f"{dataset}-differences" if split == "test" else f"{dataset}-{name}-differences",
+        f"{dataset}-{name}-differences" if selected else f"{dataset}-differences",
         f"{word} MAE less that of '{reference}' on {dataset}",
-        ["variant", "difference", "95% interval", "p", "p (Holm)", "effect", "p over seeds"],
+        ["variant", "seeds", "difference", "95% interval",
+         *([] if selected else ["p", "p (Holm)"]), "could have shown"],
         notes=[
-            "Predictions averaged over seeds, the same clips drawn for both (paired bootstrap, "
-            f"{statistics.RESAMPLES} resamples). {BELOW_ZERO.capitalize()}. Effect: mean "
-            "difference of absolute errors in its standard deviations. p over seeds: exact "
-            f"sign-flip test, from {statistics.SEEDS_FOR_A_TEST} common seeds on.",
+            f"{BELOW_ZERO.capitalize()}. {METHOD} Could have shown: the smallest difference that "
+            "would have been found with 80% power.",
+            *([f"{unit_in_words(means[0])} {seeds_in_words(means)}"] if means else []),
+            f"Rows '{ENSEMBLE}': predictions averaged over seeds before they are measured; other "
+            "videos, but these very models.",
         ],
     )  # fmt: skip
-    for variant, (d, adjusted) in compare(results, dataset, split).items():
-        table.rows.append(
-            [
-                Entry(variant),
-                number(d.value, signed=True),
-                Entry(f"[{d.low:+.3f}, {d.high:+.3f}]", d.low),
-                probability(d.p),
-                probability(adjusted),
-                number(d.effect, signed=True),
-                Entry("–") if d.p_seeds is None else probability(d.p_seeds),
-            ]
-        )
+    if selected:
+        table.notes.append("No p: this split chose each training's epoch.")
+    for variant, one in comparisons.items():
+        tests = [] if selected else [probability(one.means.p), probability(one.p_holm)]
+        table.rows.append(_difference_row(variant, one.means, tests))
+    for variant, one in comparisons.items():
+        tests = [] if selected else [probability(one.ensemble.p), Entry("–")]
+        row = _difference_row(f"{variant}, {ENSEMBLE}", one.ensemble, tests)
+        row[1] = Entry("averaged")
+        table.rows.append(row)
     return table
+
+
+def _difference_row(name: str, found: statistics.Difference, tests: Sequence[Entry]) -> list[Entry]:
+    seeds = " against ".join(dict.fromkeys((str(found.seeds), str(found.reference_seeds))))
+    known = math.isfinite(found.low)
+    limits = f"[{found.low:+.3f}, {found.high:+.3f}]" if known else "n/a"
+    return [
+        Entry(name), Entry(seeds, found.fewest_seeds), number(found.value, signed=True),
+        Entry(limits, found.low), *tests, number(found.detectable),
+    ]  # fmt: skip
 
 
 def reported_table(results: Results, dataset: str) -> Table | None:
@@ -244,11 +248,12 @@ def latex(table: Table) -> str:
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """``summary.json``: by data set and variant, seeds, metrics with intervals, differences."""
+    """``summary.json``: by data set and variant, seeds, metrics, and what
+    :func:`compare` found."""
     content: dict[str, Any] = {"title": results.plan.title, "reference": results.plan.reference}
     for dataset in results.plan.datasets:
-        differences = compare(results, dataset)
-        on_validation = compare(results, dataset, "valid")
+        splits = {"difference": "test", "valid_difference": "valid"}
+        comparisons = {key: compare(results, dataset, split) for key, split in splits.items()}
         rows: dict[str, Any] = {}
         for variant in results.plan.variants:
             found = results.of(dataset, variant)
@@ -262,13 +267,9 @@ def as_json(results: Results) -> dict[str, Any]:
                          if found and m in results.metric_names(dataset)},
                 "valid_mae": _of(results.values(dataset, variant, "MAE", "valid")),
             }  # fmt: skip
-            if variant in differences:
-                difference, adjusted = differences[variant]
-                rows[variant]["difference"] = {**_plain(vars(difference)), "p_holm": adjusted}
-                difference, adjusted = on_validation[variant]
-                rows[variant]["valid_difference"] = {
-                    **_plain(vars(difference)), "p_holm": adjusted
-                }  # fmt: skip
+            for key, of_variant in comparisons.items():
+                if variant in of_variant:
+                    rows[variant][key] = of_variant[variant].as_json()
         content.setdefault("datasets", {})[dataset] = {
             "variants": rows,
             "controls": {TRAINING_MEAN: _plain(results.control(dataset))},
@@ -279,9 +280,8 @@ def as_json(results: Results) -> dict[str, Any]:
 def _of(values: Sequence[float]) -> dict[str, Any]:
     if not values:
         return {}
-    low, high = statistics.interval(values)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    found = {"mean": float(np.mean(values)), "sd": spread, "low": low, "high": high}
+    found = {"mean": float(np.mean(values)), "sd": spread}
     plain = [float(value) if math.isfinite(value) else None for value in values]
     return {"values": plain, **_plain(found)}
 

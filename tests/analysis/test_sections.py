@@ -13,7 +13,7 @@ import torch
 
 from mmsa_suparc.analysis import conflict, geometry, intensity, overview
 from mmsa_suparc.analysis import threshold as threshold_study
-from mmsa_suparc.bench.tables import BELOW_ZERO, compare
+from mmsa_suparc.bench.comparisons import BELOW_ZERO, compare
 from mmsa_suparc.losses.pairs import positive_pairs
 from tests.helpers.cells import VALUES, make_cell, make_results
 
@@ -49,8 +49,8 @@ def test_an_interval_stands_beside_its_variant_s_name(tmp_path: Path) -> None:
     dots = [line for line in right.lines if line.get_marker() == "o"]
     shown = {round(row_of(right, dot.get_ydata()[0]), 3): dot.get_xdata()[0] for dot in dots}
     expected = {
-        round(names[variant], 3): pytest.approx(difference.value)
-        for variant, (difference, _) in compare(results, "mosi").items()
+        round(names[variant], 3): pytest.approx(one.means.value)
+        for variant, one in compare(results, "mosi").items()
     }
     assert shown == expected
     assert not any(one.get_visible() and one.get_text() for one in right.get_yticklabels())
@@ -74,13 +74,13 @@ def test_rows_of_the_contradiction_picture_are_shared_too() -> None:
 
 def test_below_zero_is_better_everywhere(tmp_path: Path) -> None:
     results = of_offsets(tmp_path)
-    differences = {name: d.value for name, (d, _) in compare(results, "mosi").items()}
+    differences = {name: one.means.value for name, one in compare(results, "mosi").items()}
     assert differences == {"worst": pytest.approx(0.4), "best": pytest.approx(-0.4)}
     whole = overview.section(results, "mosi")
     assert BELOW_ZERO in whole.figures["mosi-results"].axes[1].get_xlabel()
-    notes = [note for table in whole.tables if "less that" in table.title for note in table.notes]
-    assert len(notes) == 2
-    assert all(BELOW_ZERO in note.lower() for note in notes)
+    tables = [table for table in whole.tables if "less that" in table.title]
+    assert len(tables) == 2
+    assert all(BELOW_ZERO in table.notes[0].lower() for table in tables)
     by_bin = intensity.section(results, "mosi")
     figure = by_bin.figures["mosi-intensity"]
     assert BELOW_ZERO in by_bin.text.lower()

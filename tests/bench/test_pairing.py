@@ -11,9 +11,10 @@ import pytest
 
 from mmsa_suparc.analysis import conflict, geometry, intensity, missing
 from mmsa_suparc.analysis.report import write_report
+from mmsa_suparc.bench.comparisons import compare
 from mmsa_suparc.bench.probes import subset_name
 from mmsa_suparc.bench.results import CellResult, Results
-from mmsa_suparc.bench.tables import Table, compare, difference_table
+from mmsa_suparc.bench.tables import Table, difference_table
 from mmsa_suparc.data.missing import subset
 from mmsa_suparc.errors import UserError
 from tests.helpers.cells import make_cell, make_results
@@ -59,9 +60,9 @@ def numbers(table: Table) -> list[list[object]]:
 
 def test_rows_in_another_order_make_no_difference(tmp_path: Path) -> None:
     results = two_cells(tmp_path, chance.permutation(COUNT))
-    difference, _ = compare(results, "mosi")["theirs"]
-    assert (difference.value, difference.low, difference.high, difference.effect) == (0, 0, 0, 0)
-    assert difference_table(results, "mosi", "valid").rows[0][1].number == 0
+    found = compare(results, "mosi")["theirs"].means
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert difference_table(results, "mosi", "valid").rows[0][2].number == 0
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_the_first_finished_cell_may_be_the_mixed_one(tmp_path: Path) -> None:
     results = two_cells(tmp_path, chance.permutation(COUNT))
     first, second = results.cells
     turned = make_results(second, first)
-    assert compare(turned, "mosi")["ours"][0].value == 0
+    assert compare(turned, "mosi")["ours"].means.value == 0
     assert (
         turned.predictions("mosi", "ours").tolist() == turned.predictions("mosi", "theirs").tolist()
     )
@@ -148,7 +149,7 @@ def test_ids_are_text(tmp_path: Path) -> None:
         make_cell(tmp_path, name, PREDICTIONS, LABELS, ids=ids, order=order)
         for name, order in (("ours", np.arange(COUNT)), ("theirs", np.arange(COUNT)[::-1]))
     ]
-    assert compare(make_results(*cells), "mosi")["theirs"][0].value == 0
+    assert compare(make_results(*cells), "mosi")["theirs"].means.value == 0
 
 
 def test_the_subsets_are_those_of_the_probe() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from mmsa_suparc.bench.comparisons import ENSEMBLE, compare
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell, Plan
 from mmsa_suparc.bench.results import CellResult, Results
-from mmsa_suparc.bench.tables import compare, main_table, reported_table
+from mmsa_suparc.bench.tables import as_json, difference_table, main_table, reported_table
 from mmsa_suparc.metrics import mosi_metrics
-from mmsa_suparc.runs.folder import RunFolder
+from tests.helpers.cells import make_cell, make_results
 
 LABELS = np.linspace(-3, 3, 40)
 
@@ -52,29 +54,114 @@ def test_figures_of_others_stand_apart_with_their_source(tmp_path: Path) -> None
     assert reported_table(results(tmp_path / "demo", "demo", {"suparc": 0.5}), "demo") is None
 
 
-def test_variants_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> None:
-    """Seeds 1 and 2 of the one, 2 and 3 of the other: seed 2 alone is compared."""
-    parts = [
-        results(tmp_path / str(seed), "mosi", offsets)
-        for seed, offsets in (
-            (1, {"suparc": 0.1}), (2, {"suparc": 0.5, "self_mm": 0.75}), (3, {"self_mm": 9.0}),
+GROUPED = [f"video-{place // 4}$_${place}" for place in range(40)]
+UNGROUPED = [f"clip-{place}" for place in range(40)]
+
+
+def noisy(
+    root: Path, spreads: dict[str, float], *, seeds: int = 3, ids: list[str] = GROUPED,
+    dataset: str = "mosi",
+) -> Results:  # fmt: skip
+    """Variants whose errors have this standard deviation; the first is the reference."""
+    chance = np.random.default_rng(0)
+    return make_results(
+        *(
+            make_cell(root, name, LABELS + chance.normal(scale=spread, size=40), LABELS,
+                      ids=ids, seed=seed, dataset=dataset)
+            for name, spread in spreads.items()
+            for seed in range(1, seeds + 1)
+        )
+    )  # fmt: skip
+
+
+SPREADS = {"reference": 0.3, "far": 2.0, "near": 0.31}
+
+
+def test_the_difference_is_that_of_the_means_in_the_table(tmp_path: Path) -> None:
+    """Averaging the predictions first, as an ensemble does, gives another number."""
+    found = noisy(tmp_path, SPREADS)
+    table = main_table(found, "mosi")
+    means = {row[0].text: row[table.head.index("MAE ↓")].number for row in table.rows}
+    differences = {row[0].text: row for row in difference_table(found, "mosi").rows}
+    for variant in ("far", "near"):
+        expected = means[variant] - means["reference"]
+        assert differences[variant][2].number == pytest.approx(expected, abs=2e-4)
+    ensemble = differences[f"far, {ENSEMBLE}"]
+    assert ensemble[1].text == "averaged"
+    assert ensemble[2].number < 0.7 * differences["far"][2].number
+
+
+def test_seeds_of_each_side_count_that_the_other_lacks(tmp_path: Path) -> None:
+    cells = [
+        make_cell(tmp_path, name, LABELS + offset, LABELS, seed=seed)
+        for name, seed, offset in (
+            ("suparc", 1, 0.1), ("suparc", 2, 0.5), ("self_mm", 2, 0.75), ("self_mm", 3, 0.85),
+            ("self_mm", 4, 0.95),
         )
     ]  # fmt: skip
-    found = []
-    for seed, part in enumerate(parts, start=1):
-        for one in part.cells:
-            folder = RunFolder(one.folder.path)
-            folder.seed(1).path.rename(folder.seed(seed).path)
-            found.append(replace(one, cell=replace(one.cell, seed=seed)))
-    plan = Plan("", tuple(one.cell for one in found), "suparc", ())
-    difference, _ = compare(Results(plan, tuple(found)), "mosi")["self_mm"]
-    assert difference.seeds == 1
-    assert difference.value == pytest.approx(0.25)
+    found = compare(make_results(*cells), "mosi")["self_mm"].means
+    assert (found.seeds, found.reference_seeds) == (3, 2)
+    assert found.value == pytest.approx(0.85 - 0.3)
+
+
+def test_marks_stand_on_the_test_split_alone(tmp_path: Path) -> None:
+    found = noisy(tmp_path, SPREADS)
+    on_test, on_validation = main_table(found, "mosi"), main_table(found, "mosi", "valid")
+    marks = {row[0].text: [entry.mark for entry in row if entry.mark] for row in on_test.rows}
+    assert marks["far"] == ["***"]
+    assert marks["near"] == marks["reference"] == []
+    assert not any(entry.mark for row in on_validation.rows for entry in row)
+    assert "p" not in difference_table(found, "mosi", "valid").head
+    assert "chose each training's epoch" in on_validation.notes[-1]
+
+
+def test_notes_say_what_was_drawn(tmp_path: Path) -> None:
+    grouped = " ".join(main_table(noisy(tmp_path / "a", SPREADS), "mosi").notes)
+    assert "10 videos (or speakers), 40 clips" in grouped
+    assert "Seeds a side: 3." in grouped
+    assert "two-level bootstrap" in grouped
+    assert "Holm over the table's 2 comparison(s)" in grouped
+    alone = noisy(tmp_path / "b", SPREADS, seeds=1, ids=UNGROUPED)
+    notes = " ".join(main_table(alone, "mosi").notes)
+    assert "nothing is known of their videos" in notes
+    assert "the variance between seeds is unknown" in notes
+    assert not any(entry.mark for row in main_table(alone, "mosi").rows for entry in row)
+
+
+def test_groups_of_the_clips_own_table_come_first(tmp_path: Path) -> None:
+    found = noisy(tmp_path, SPREADS)
+    assert found.groups("mosi").tolist() == [f"video-{place // 4}" for place in range(40)]
+    speakers = [f"speaker {place % 5}" for place in range(40)]
+    table = pd.DataFrame({"split": "test", "id": GROUPED, "label": LABELS, "group": speakers})
+    table.iloc[::-1].to_csv(found.cells[0].folder.labels, index=False)
+    assert found.groups("mosi").tolist() == speakers
+    assert compare(found, "mosi")["far"].means.groups == 5
+    table.assign(group="").to_csv(found.cells[0].folder.labels, index=False)
+    assert compare(found, "mosi")["far"].means.groups == 10
+
+
+def test_the_summary_has_every_comparison(tmp_path: Path) -> None:
+    found = noisy(tmp_path, SPREADS)
+    rows = json.loads(json.dumps(as_json(found), allow_nan=False))["datasets"]["mosi"]["variants"]
+    assert "difference" not in rows["reference"]
+    for variant in ("far", "near"):
+        said, known = rows[variant]["difference"], compare(found, "mosi")[variant]
+        for key in ("value", "low", "high", "p", "seeds", "groups", "detectable"):
+            assert said[key] == getattr(known.means, key)
+            assert said["ensemble"][key] == getattr(known.ensemble, key)
+        assert said["p_holm"] == known.p_holm
+
+
+def test_scores_of_sims_are_cut_as_its_metrics_cut_them(tmp_path: Path) -> None:
+    found = noisy(tmp_path, {"one": 0.1, "two": 4.0}, dataset="sims")
+    value = compare(found, "sims")["two"].means.value
+    two, one = (np.mean(found.values("sims", name, "MAE")) for name in ("two", "one"))
+    assert value == pytest.approx(two - one, abs=2e-4)
 
 
 def test_a_split_is_compared_with_itself(tmp_path: Path) -> None:
     found = results(tmp_path, "mosi", {"suparc": 0.5, "self_mm": 0.75})
-    assert compare(found, "mosi")["self_mm"][0].value == pytest.approx(0.25)
-    assert compare(found, "mosi", "valid")["self_mm"][0].value == pytest.approx(0.5)
+    assert compare(found, "mosi")["self_mm"].means.value == pytest.approx(0.25)
+    assert compare(found, "mosi", "valid")["self_mm"].means.value == pytest.approx(0.5)
     assert main_table(found, "mosi").rows[1][2].number == pytest.approx(0.75)
     assert main_table(found, "mosi", "valid").rows[1][2].number == pytest.approx(1.5)
