@@ -2,6 +2,7 @@
 
   mmsa bench quick --out bench         demo data, minutes
   mmsa bench FILE.yaml --out DIR       a file of your own
+  mmsa bench FILE.yaml --out DIR --power 0.02   what it would take to show a difference of 0.02
 
 DIR holds results.csv, summary.json, report.html, tables/, figures/ and a run folder a training
 under cells/. What is finished there is not done again: the same command goes on.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the figures that the toolkit's authors report beside what is measured",
     )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="run failed trainings again")
+    parser.add_argument(
+        "--power", type=values.number(1e-6, 1e6), default=None, metavar="DIFFERENCE",
+        help="run nothing; say from what is finished in DIR how many seeds and videos would show "
+        "this difference of MAE with 80%% power",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
@@ -162,6 +169,8 @@ def handle(options: argparse.Namespace) -> int:
     if options.dry_run:
         _print_plan(made, jobs, options.data_root)
         return 0
+    if options.power is not None:
+        return _print_power(options.power, made, jobs)
     for cell, what, job in zip(made.cells, identities, jobs, strict=True):
         if not job.done:
             cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
@@ -229,8 +238,6 @@ def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) 
 
 def _print_table(target: Any, dataset: str, results: Any) -> None:
     """MAE and Corr of a data set's variants, in 80 columns."""
-    from rich.table import Table
-
     from mmsa_suparc.bench.tables import main_table
 
     whole = main_table(results, dataset)
@@ -238,6 +245,25 @@ def _print_table(target: Any, dataset: str, results: Any) -> None:
         place for place, head in enumerate(whole.head)
         if place < 2 or head.split()[0] in ("MAE", "Corr")
     ]  # fmt: skip
+    _print_columns(target, whole, columns)
+
+
+def _print_power(difference: float, made: Any, jobs: list[Any]) -> int:
+    from mmsa_suparc.bench.power import power_table
+    from mmsa_suparc.bench.results import Results
+    from mmsa_suparc.cli.console import console
+
+    results = Results.collect(made, [job.folder for job in jobs])
+    for dataset in made.datasets:
+        table = power_table(results, dataset, difference)
+        _print_columns(console(), table, range(len(table.head)))
+        print(*table.notes, sep="\n")
+    return 0
+
+
+def _print_columns(target: Any, whole: Any, columns: Iterable[int]) -> None:
+    from rich.table import Table
+
     table = Table(title=whole.title, title_justify="left")
     for place in columns:
         table.add_column(whole.head[place], justify="right" if place else "left")
