@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.resampling import SumMetric, clipped_mae, mae
@@ -17,6 +19,8 @@ from mmsa_suparc.metrics import sims_metrics
 BELOW_ZERO = "below 0: better than the reference"
 #: How the comparison of averaged predictions is called.
 ENSEMBLE = "ensemble of the seeds"
+#: The subset that lacks nothing, by the letters of its modalities.
+COMPLETE = "tav"
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,52 @@ class Comparison:
 
 def compare(results: Results, dataset: str, split: str = "test") -> dict[str, Comparison]:
     """By variant, all but the reference where both have a finished seed; all seeds of each."""
-    reference = results.predictions(dataset, results.plan.reference, split)
+    sides = {v: results.predictions(dataset, v, split) for v in results.plan.variants}
     labels, groups = results.labels(dataset, split), results.groups(dataset, split)
-    metric = error_of(results, dataset)
-    found = {}
+    return _against(results.plan.reference, sides, labels, error_of(results, dataset), groups)
+
+
+def compare_incomplete(results: Results, dataset: str) -> dict[str, Comparison]:
+    """The same of the test MAE averaged over the six incomplete subsets of modalities (P1), where
+    variants were probed for them: a clip counts once with each."""
+    sides = {}
     for variant in results.plan.variants:
-        if variant == results.plan.reference or not len(reference):
-            continue
-        ours = results.predictions(dataset, variant, split)
-        if len(ours):
-            averaged = ours.mean(axis=0)[None], reference.mean(axis=0)[None]
+        probed = [results.probed(one, "missing") for one in results.of(dataset, variant)]
+        kept = [
+            [one[what] for what in sorted(one) if what[0] == "P1" and what[1] != COMPLETE]
+            for one in probed
+        ]
+        sides[variant] = np.array([np.concatenate(levels) for levels in kept if len(levels) == 6])
+    labels, groups = results.labels(dataset), results.groups(dataset)
+    own = np.arange(len(labels)) if groups is None else groups
+    found = _against(
+        results.plan.reference, sides, np.tile(labels, 6), error_of(results, dataset),
+        np.tile(own, 6),
+    )  # fmt: skip
+
+    def of_clips(one: Difference) -> Difference:
+        return replace(one, clips=len(labels), grouped=groups is not None)
+
+    return {
+        variant: replace(one, means=of_clips(one.means), ensemble=of_clips(one.ensemble))
+        for variant, one in found.items()
+    }
+
+
+def _against(
+    reference: str,
+    sides: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    metric: SumMetric,
+    groups: np.ndarray | None,
+) -> dict[str, Comparison]:
+    """Each side's predictions (S, N) against those of one of them, where both have any."""
+    theirs, found = sides[reference], {}
+    for variant, ours in sides.items():
+        if variant != reference and len(ours) and len(theirs):
+            averaged = ours.mean(axis=0)[None], theirs.mean(axis=0)[None]
             found[variant] = (
-                paired_difference(ours, reference, labels, metric, groups=groups),
+                paired_difference(ours, theirs, labels, metric, groups=groups),
                 paired_difference(*averaged, labels, metric, groups=groups),
             )
     adjusted = statistics.holm([means.p for means, _ in found.values()])

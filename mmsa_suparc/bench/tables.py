@@ -16,6 +16,7 @@ from mmsa_suparc.bench.comparisons import (
     METHOD,
     Comparison,
     compare,
+    compare_incomplete,
     seeds_in_words,
     unit_in_words,
 )
@@ -101,14 +102,27 @@ def _notes_on_marks(reference: str, comparisons: Mapping[str, Comparison]) -> li
 
 def difference_table(results: Results, dataset: str, split: str = "test") -> Table:
     """MAE of each variant less the reference's: of the means over seeds, then of the ensembles."""
-    reference = results.plan.reference
     name, word = SPLIT_WORDS[split]
     selected = split == SELECTED_BY
-    comparisons = compare(results, dataset, split)
+    return table_of(
+        compare(results, dataset, split),
+        f"{dataset}-{name}-differences" if selected else f"{dataset}-differences",
+        f"{word} MAE less that of '{results.plan.reference}' on {dataset}",
+        selected=selected,
+    )
+
+
+def table_of(
+    comparisons: Mapping[str, Comparison], name: str, title: str, *, selected: bool = False
+) -> Table:
+    """Comparisons with one reference.
+
+    Args:
+        selected: whether they are of the split that chose each training's epoch: no p then.
+    """
     means = [one.means for one in comparisons.values()]
     table = Table(
-        f"{dataset}-{name}-differences" if selected else f"{dataset}-differences",
-        f"{word} MAE less that of '{reference}' on {dataset}",
+        name, title,
         ["variant", "seeds", "difference", "95% interval",
          *([] if selected else ["p", "p (Holm)"]), "could have shown"],
         notes=[
@@ -254,6 +268,7 @@ def as_json(results: Results) -> dict[str, Any]:
     for dataset in results.plan.datasets:
         splits = {"difference": "test", "valid_difference": "valid"}
         comparisons = {key: compare(results, dataset, split) for key, split in splits.items()}
+        comparisons["incomplete_difference"] = compare_incomplete(results, dataset)
         rows: dict[str, Any] = {}
         for variant in results.plan.variants:
             found = results.of(dataset, variant)

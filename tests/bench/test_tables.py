@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmsa_suparc.bench.comparisons import ENSEMBLE, compare
+from mmsa_suparc.analysis import missing
+from mmsa_suparc.bench.comparisons import ENSEMBLE, compare, compare_incomplete
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import Cell, Plan
 from mmsa_suparc.bench.results import CellResult, Results
@@ -150,6 +151,30 @@ def test_the_summary_has_every_comparison(tmp_path: Path) -> None:
             assert said[key] == getattr(known.means, key)
             assert said["ensemble"][key] == getattr(known.ensemble, key)
         assert said["p_holm"] == known.p_holm
+
+
+def test_incomplete_inputs_are_compared_too(tmp_path: Path) -> None:
+    found, chance = noisy(tmp_path, SPREADS), np.random.default_rng(1)
+    levels = ["t", "a", "v", "ta", "tv", "av", "tav"]
+    errors: dict[str, list[float]] = {}
+    for one in found.cells:
+        parts = []
+        for level in chance.permutation(levels):
+            predictions = LABELS + chance.normal(scale=SPREADS[one.cell.variant], size=40)
+            if level != "tav":
+                errors.setdefault(one.cell.variant, []).append(np.abs(predictions - LABELS).mean())
+            columns = {"protocol": "P1", "level": level, "id": GROUPED, "prediction": predictions}
+            parts.append(pd.DataFrame(columns))
+        pd.concat(parts).to_csv(one.folder.probe("missing"), index=False)
+    far = compare_incomplete(found, "mosi")["far"].means
+    expected = np.mean(errors["far"]) - np.mean(errors["reference"])
+    assert far.value == pytest.approx(expected)
+    assert (far.clips, far.groups, far.grouped) == (40, 10, True)
+    rows = as_json(found)["datasets"]["mosi"]["variants"]
+    assert rows["far"]["incomplete_difference"]["value"] == far.value
+    shown = missing.section(found, "mosi").tables
+    (table,) = [table for table in shown if table.name == "mosi-subsets-differences"]
+    assert table.rows[0][2].number == far.value
 
 
 def test_scores_of_sims_are_cut_as_its_metrics_cut_them(tmp_path: Path) -> None:
