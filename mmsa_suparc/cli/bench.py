@@ -170,6 +170,8 @@ def handle(options: argparse.Namespace) -> int:
         _print_plan(made, jobs, options.data_root)
         return 0
     if options.power is not None:
+        if not any(job.done for job in jobs):
+            raise UserError(f"--power: nothing is finished in {out}; run the benchmark first")
         return _print_power(options.power, made, jobs)
     for cell, what, job in zip(made.cells, identities, jobs, strict=True):
         if not job.done:

@@ -38,10 +38,9 @@ def test_clips_drawn_alone_find_what_is_not_there() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_calibration(case: Case) -> None:
-    """What docs/benchmarks.md shows. Three standard deviations of 1,000 replicates are 2%."""
-    found = outcome(case, 1000)
+    """The rows of docs/benchmarks.md."""
+    found = outcome(case, 2000)
     assert found.false <= 0.07
     assert found.covered >= 0.93
-    # With so few videos Student's t alone costs as much: no test that has to estimate the
-    # standard error from them does better.
-    assert lost(case, found) <= (0.15 if case.videos < FEW_GROUPS else 0.11)
+    # With so few videos Student's t alone costs a tenth.
+    assert lost(case, found) <= (0.14 if case.videos < FEW_GROUPS else 0.1)

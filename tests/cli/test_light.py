@@ -67,6 +67,8 @@ def test_answers(arguments: tuple, expected: str, demo: Demo) -> None:
             "did you mean 'batch_size' or",
         ),
         (("bench", "quick", "--out", "out", "-d", "mossi"), "did you mean 'mosi'"),
+        (("bench", "quick", "--out", "out", "--power", "0.02"), "nothing is finished in out"),
+        (("bench", "quick", "--out", "out", "--power", "0"), "--power"),
         (("config", "show", "-m", "supac"), "did you mean 'suparc'?"),
         (("predict", "--run", "absent", "--video", "clip.mp4"), "absent: no finished run here"),
         (("export", "--run", "absent", "--out", "model.onnx"), "absent: no finished run here"),
