@@ -88,7 +88,7 @@ def paired_difference(
     Two levels of drawing with replacement, groups (the same for both sides), then seeds (a side
     for itself), give the variance::
 
-        V = V_groups + max(0, Σ_sides V_seeds − V_both)
+        V = V_groups + max(0, Σ_sides (V_seeds − V_both))
 
     V_groups is that of the mean over seeds when groups are drawn, times G'/(G' − 1) with
     G' = N²/Σ n_g² groups of n_g clips, which is G where they are alike. V_seeds is the variance
