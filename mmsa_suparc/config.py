@@ -139,8 +139,9 @@ WITHOUT_EFFECT = frozenset({"save_every"})
 
 
 def effective(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that a result depends on."""
-    return {key: value for key, value in values.items() if key not in WITHOUT_EFFECT}
+    """The values that a result depends on; without a fold nothing is pooled."""
+    ignored = WITHOUT_EFFECT if values.get("fold") else WITHOUT_EFFECT | {"fold", "pool"}
+    return {key: value for key, value in values.items() if key not in ignored}
 
 
 @dataclass(frozen=True)

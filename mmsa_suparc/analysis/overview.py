@@ -19,28 +19,39 @@ from mmsa_suparc.bench.tables import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WORDS = (
+    "Each row is a variant, each seed a training of its own. The epoch is chosen by the "
+    "validation split; the test split is measured once, after training."
+)
+WORDS_OF_FOLDS = (
+    "Each row is a variant, each seed a training a fold. The epoch is chosen by videos of the "
+    "fold's training part; each clip is predicted once a seed, by the training that saw no clip "
+    "of its video."
+)
+
 
 def section(results: Results, dataset: str) -> Section:
     """Always there."""
     plan = results.plan
     found = Section(
         f"Results on {dataset}",
-        "Each row is a variant, each seed a training of its own. The epoch is chosen by the "
-        "validation split; the test split is measured once, after training.",
+        WORDS if plan.folds is None else WORDS_OF_FOLDS,
         [main_table(results, dataset)],
     )
     if results.with_reported and (reported := reported_table(results, dataset)):
         found.tables.append(reported)
-    validation = main_table(results, dataset, "valid")
-    validation.notes.append(
-        "The split that chose each training's epoch, and the one to choose settings by."
-    )
-    found.tables.append(validation)
+    if plan.folds is None:
+        validation = main_table(results, dataset, "valid")
+        validation.notes.append(
+            "The split that chose each training's epoch, and the one to choose settings by."
+        )
+        found.tables.append(validation)
     differences = compare(results, dataset)
     if not differences:
         return found
     found.tables.insert(1, difference_table(results, dataset))
-    found.tables.append(difference_table(results, dataset, "valid"))
+    if plan.folds is None:
+        found.tables.append(difference_table(results, dataset, "valid"))
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
     found.figures[f"{dataset}-results"] = forest(
         {variant: results.values(dataset, variant, "MAE") for variant in names},
@@ -78,7 +89,7 @@ def forest(
             right.plot([value], [place], "o", color="C0", markersize=4)
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
     left.set_ylim(len(errors) - 0.5, -0.5)
-    left.set_xlabel("test MAE (score units), a point a seed")
+    left.set_xlabel("MAE (score units), a point a seed")
     right.axvline(0, color="gray", linewidth=0.8)
     right.set_xlabel(f"MAE less that of {reference}, 95%\n{BELOW_ZERO}")
     return figure

@@ -49,12 +49,12 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
     arrows = {m: "↓" if METRICS[m].better == "lower" else "↑" for m in metrics}
     name, word = SPLIT_WORDS[split]
     table = Table(
-        f"{dataset}-{name}", f"{word} results on {dataset}",
+        f"{dataset}-{name}", results.title(dataset) or f"{word} results on {dataset}",
         ["variant", "seeds", *(f"{m} {arrows[m]}" for m in metrics)],
     )  # fmt: skip
     differences = compare(results, dataset, split)
     for variant in plan.variants:
-        asked = [c for c in plan.cells if (c.dataset, c.variant) == (dataset, variant)]
+        asked = plan.seeds_of(dataset, variant)
         if not asked:
             continue
         done = len(results.of(dataset, variant))
@@ -78,7 +78,7 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
     )
     fewest = min(
         (len(results.of(dataset, variant)) for variant in plan.variants
-         if any(c.variant == variant and c.dataset == dataset for c in plan.cells)),
+         if plan.seeds_of(dataset, variant)),
         default=0,
     )  # fmt: skip
     if fewest < statistics.SEEDS_FOR_A_MARK:
@@ -114,7 +114,8 @@ def difference_table(results: Results, dataset: str, split: str = "test") -> Tab
     name, word = SPLIT_WORDS[split]
     table = Table(
         f"{dataset}-differences" if split == "test" else f"{dataset}-{name}-differences",
-        f"{word} MAE less that of '{reference}' on {dataset}",
+        f"{'Out-of-fold' if results.plan.folds else word} MAE less that of '{reference}' on "
+        f"{dataset}",
         ["variant", "difference", "95% interval", "p", "p (Holm)", "effect", "p over seeds"],
         notes=[
             "Predictions averaged over seeds, the same clips drawn for both (paired bootstrap, "
@@ -246,13 +247,15 @@ def latex(table: Table) -> str:
 def as_json(results: Results) -> dict[str, Any]:
     """``summary.json``: by data set and variant, seeds, metrics with intervals, differences."""
     content: dict[str, Any] = {"title": results.plan.title, "reference": results.plan.reference}
+    if results.plan.folds:
+        content |= {"folds": results.plan.folds, "pool": list(results.plan.pool)}
     for dataset in results.plan.datasets:
         differences = compare(results, dataset)
-        on_validation = compare(results, dataset, "valid")
+        on_validation = {} if results.plan.folds else compare(results, dataset, "valid")
         rows: dict[str, Any] = {}
         for variant in results.plan.variants:
             found = results.of(dataset, variant)
-            asked = [c for c in results.plan.cells if (c.dataset, c.variant) == (dataset, variant)]
+            asked = results.plan.seeds_of(dataset, variant)
             if not asked:
                 continue
             rows[variant] = {
@@ -265,6 +268,7 @@ def as_json(results: Results) -> dict[str, Any]:
             if variant in differences:
                 difference, adjusted = differences[variant]
                 rows[variant]["difference"] = {**_plain(vars(difference)), "p_holm": adjusted}
+            if variant in on_validation:
                 difference, adjusted = on_validation[variant]
                 rows[variant]["valid_difference"] = {
                     **_plain(vars(difference)), "p_holm": adjusted
