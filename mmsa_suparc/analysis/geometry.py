@@ -30,7 +30,7 @@ def section(results: Results, dataset: str) -> Section | None:
     shown = {
         variant: probed[0]
         for variant in results.plan.variants
-        if (probed := [c for c in results.of(dataset, variant) if c.folder.fusion.is_file()])
+        if (probed := [c for c in results.trained(dataset, variant) if c.folder.fusion.is_file()])
     }
     if not shown:
         return None
@@ -38,11 +38,11 @@ def section(results: Results, dataset: str) -> Section | None:
         f"{dataset}-geometry", f"Fusion vectors of the test clips on {dataset}",
         ["variant", "Spearman (angle, Δ)", "effective rank", "uniformity", "threshold", "alignment",
          "triplet order"],
-        notes=["First seed. Effective rank: exp of the entropy of the normalised singular values. "
-               "Uniformity: log mean exp(−2 |z_i − z_j|²), lower is more spread. Alignment: mean "
-               "|z_i − z_j|² of pairs within the training's own threshold (score units). Triplet "
-               "order: share of clips and nested pairs whose complete vector is closer to the one "
-               "with fewer modalities masked."],
+        notes=["First seed (first fold). Effective rank: exp of the entropy of the normalised "
+               "singular values. Uniformity: log mean exp(−2 |z_i − z_j|²), lower is more "
+               "spread. Alignment: mean |z_i − z_j|² of pairs within the training's own threshold "
+               "(score units). Triplet order: share of clips and nested pairs whose complete "
+               "vector is closer to the one with fewer modalities masked."],
     )  # fmt: skip
     found = Section(
         f"Geometry on {dataset}",
@@ -50,7 +50,7 @@ def section(results: Results, dataset: str) -> Section | None:
         "space itself, coloured by score.",
         [table],
     )
-    clips = results.known_clips(dataset)
+    clips = next(iter(shown.values())).known_clips()
     of_variant = {variant: vectors(cell, clips) for variant, cell in shown.items()}
     figure, (curve,) = axes()
     for variant, cell in shown.items():

@@ -73,8 +73,8 @@ def measured(results: Results, dataset: str) -> pd.DataFrame:
             "level": level,
             "mae": error(predictions, labels),
         }
-        for result in results.cells
-        if result.cell.dataset == dataset and result.record is not None
+        for variant in results.plan.variants
+        for result in results.of(dataset, variant)
         for name in ("missing", "noise")
         for (protocol, level), predictions in results.probed(result, name).items()
     ]

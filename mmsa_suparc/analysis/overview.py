@@ -14,28 +14,39 @@ from mmsa_suparc.bench.tables import difference_table, main_table, reported_tabl
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WORDS = (
+    "Each row is a variant, each seed a training of its own. The epoch is chosen by the "
+    "validation split; the test split is measured once, after training."
+)
+WORDS_OF_FOLDS = (
+    "Each row is a variant, each seed a training a fold. The epoch is chosen by videos of the "
+    "fold's training part; each clip is predicted once a seed, by the training that saw no clip "
+    "of its video."
+)
+
 
 def section(results: Results, dataset: str) -> Section:
     """Always there."""
     plan = results.plan
     found = Section(
         f"Results on {dataset}",
-        "Each row is a variant, each seed a training of its own. The epoch is chosen by the "
-        "validation split; the test split is measured once, after training.",
+        WORDS if plan.folds is None else WORDS_OF_FOLDS,
         [main_table(results, dataset)],
     )
     if results.with_reported and (reported := reported_table(results, dataset)):
         found.tables.append(reported)
-    validation = main_table(results, dataset, "valid")
-    validation.notes.append(
-        "The split that chose each training's epoch, and the one to choose settings by."
-    )
-    found.tables.append(validation)
+    if plan.folds is None:
+        validation = main_table(results, dataset, "valid")
+        validation.notes.append(
+            "The split that chose each training's epoch, and the one to choose settings by."
+        )
+        found.tables.append(validation)
     comparisons = compare(results, dataset)
     if not comparisons:
         return found
     found.tables.insert(1, difference_table(results, dataset))
-    found.tables.append(difference_table(results, dataset, "valid"))
+    if plan.folds is None:
+        found.tables.append(difference_table(results, dataset, "valid"))
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
     found.figures[f"{dataset}-results"] = forest(
         {variant: results.values(dataset, variant, "MAE") for variant in names},
@@ -62,7 +73,7 @@ def _warnings(dataset: str, comparisons: Mapping[str, Comparison]) -> list[str]:
         )
     elif one.groups < statistics.FEW_GROUPS:
         warnings.append(
-            f"{dataset}: {one.groups} videos in the test split; only differences above "
+            f"{dataset}: {one.groups} videos predicted; only differences above "
             f"{min(each.detectable for each in means):.3f} could have been shown"
         )
     return warnings
@@ -91,7 +102,7 @@ def forest(
             right.plot([value], [place], "o", color="C0", markersize=4)
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
     left.set_ylim(len(errors) - 0.5, -0.5)
-    left.set_xlabel("test MAE (score units), a point a seed")
+    left.set_xlabel("MAE (score units), a point a seed")
     right.axvline(0, color="gray", linewidth=0.8)
     right.set_xlabel(f"mean MAE less that of {reference}, 95%\n{BELOW_ZERO}")
     return figure

@@ -30,7 +30,7 @@ ANALYSES: tuple[Callable[[Results, str], Section | None], ...] = (
 
 def write_report(results: Results, folder: Path, *, environment: Mapping[str, Any]) -> Path:
     """Write ``results.csv`` (``.parquet`` too where pyarrow is), ``summary.json``, ``tables/``,
-    ``figures/`` and ``report.html``.
+    ``figures/`` and ``report.html``; of a cross-validation ``out_of_fold.csv`` too.
 
     Returns:
         The report's path.
@@ -51,6 +51,8 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
     if find_spec("pyarrow"):
         columns = tidy.to_parquet(index=False)
         write_atomically(folder / "results.parquet", lambda file: file.write(columns))
+    if results.plan.folds is not None:
+        write_text(folder / "out_of_fold.csv", results.out_of_fold().to_csv(index=False))
     write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     pictures: dict[str, str] = {}
     for section in sections:
@@ -97,7 +99,7 @@ def _html(
         plan=yaml.safe_dump(
             [
                 {"variant": c.variant, "model": c.model, "dataset": c.dataset, "seed": c.seed,
-                 "values": dict(c.values)}
+                 **({"fold": str(c.fold)} if c.fold else {}), "values": dict(c.values)}
                 for c in results.plan.cells
             ],
             sort_keys=False, allow_unicode=True,

@@ -62,7 +62,7 @@ def identity(cell: Cell, data_root: str | None, *, device: str) -> dict[str, Any
         "seed": cell.seed,
         "values": effective(config.values),
         **inputs,
-        **identities.of_surroundings(device),
+        **identities.of_surroundings(device, folded=cell.fold is not None),
         "code": fingerprints.of_code(TRAINING_CODE),
     }
 
@@ -93,10 +93,17 @@ def _encoder(name: str) -> str:
         return name
 
 
+def clips_of(cell: Cell, data_root: str | None) -> reader.FeatureFile:
+    """The feature file that a cell reads."""
+    return reader.read(_config(cell, data_root).feature_path)
+
+
 def guessed_seconds(cell: Cell, data_root: str | None) -> float:
     """A guess of what a training takes, from its clips and epochs, where none was timed yet."""
-    config = _config(cell, data_root)
-    clips = len(reader.read(config.feature_path)["train"]["id"])
+    config, content, fold = _config(cell, data_root), clips_of(cell, data_root), cell.fold
+    clips = len(content["train"]["id"])
+    if fold is not None:
+        clips = sum(len(content[split]["id"]) for split in fold.pool) * (fold.of - 1) // fold.of
     epochs = config.values.get("epochs") or USUAL_EPOCHS
     return START_SECONDS + CLIP_SECONDS * clips * epochs
 

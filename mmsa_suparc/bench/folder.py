@@ -6,7 +6,7 @@
     cell.log       what it printed
     seconds.json   how long it took; failed.json: or why it failed
     job.json       the job of a cluster that it was given to last
-    labels.csv     split, id, label of every clip
+    labels.csv     split, id, group, label of every clip
     missing.csv, noise.csv, geometry.csv, fusion.npz   what was asked of the trained model
     toolkit/       the toolkit's results table, which is shared by nobody here
 """

@@ -1,6 +1,7 @@
 """What a benchmark file asks for: a grid of cells.
 
-A cell is one training: a named variant of a model, on one data set, with one seed.
+A cell is one training: a named variant of a model, on one data set, with one seed, and of a
+cross-validation one fold.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from mmsa_suparc.config import Seed, find_shipped, first_of
+from mmsa_suparc.config import Int, Seed, find_shipped, first_of
+from mmsa_suparc.data.fold import MOST_FOLDS, Fold, fold_of, pool_of
 from mmsa_suparc.errors import ConfigError, nearest, shown
+from mmsa_suparc.names import SPLITS
 from mmsa_suparc.plain_files import read_mapping
 
 #: Files of one benchmark, bytes of each, and trainings.
@@ -51,6 +54,9 @@ class BenchFile(BaseModel):
     #: The variant with which the others are compared.
     reference: str = ""
     probes: list[str] = Field(default_factory=list)
+    #: Cross-validation by groups: so many folds, of these splits of the feature file.
+    folds: Annotated[Int, Field(ge=2, le=MOST_FOLDS)] | None = None
+    pool: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,14 @@ class Cell:
     values: Mapping[str, Any]  # above the model's defaults
 
     @property
+    def fold(self) -> Fold | None:
+        """Its part of a cross-validation; None where it has the file's splits."""
+        return fold_of(self.values)
+
+    @property
     def name(self) -> str:
-        return f"{self.variant} on {self.dataset}, seed {self.seed}"
+        fold = f", fold {self.fold.number} of {self.fold.of}" if self.fold else ""
+        return f"{self.variant} on {self.dataset}, seed {self.seed}{fold}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,9 @@ class Plan:
     cells: tuple[Cell, ...]
     reference: str
     probes: tuple[str, ...]
+    #: Of a cross-validation, how many, and the splits that they are made of.
+    folds: int | None = None
+    pool: tuple[str, ...] = ()
 
     @property
     def variants(self) -> list[str]:
@@ -89,6 +104,11 @@ class Plan:
     @property
     def seeds(self) -> list[int]:
         return list(dict.fromkeys(cell.seed for cell in self.cells))
+
+    def seeds_of(self, dataset: str, variant: str) -> list[int]:
+        """The seeds that were asked for; none where the variant is not for the data set."""
+        cells = (c for c in self.cells if (c.dataset, c.variant) == (dataset, variant))
+        return list(dict.fromkeys(cell.seed for cell in cells))
 
 
 def find_file(name: str) -> Path:
@@ -172,6 +192,8 @@ def _validated(path: Path, content: Mapping[str, Any]) -> BenchFile:
     for probe in file.probes:
         if probe not in PROBES:
             raise ConfigError(f"{path}: probes: unknown {shown(probe)}{nearest(probe, PROBES)}")
+    if file.pool is not None:
+        pool_of(file.pool, str(path))
     return file
 
 
@@ -183,6 +205,8 @@ def make_plan(
     seeds: list[int] | None = None,
     shared: Mapping[str, Any] | None = None,
     only: list[str] | None = None,
+    folds: int | None = None,
+    pool: list[str] | None = None,
 ) -> Plan:
     """The cells of a file.
 
@@ -192,6 +216,8 @@ def make_plan(
         seeds: likewise.
         shared: values above the file's shared ones, for every cell.
         only: the variants to take, in the file's order; all by default.
+        folds: of a cross-validation, instead of the file's.
+        pool: the splits that these are made of, likewise.
 
     Raises:
         ConfigError: nothing to run, or an unknown variant.
@@ -202,16 +228,20 @@ def make_plan(
         twice = [one for one, times in Counter(given).items() if times > 1]
         if twice:
             raise ConfigError(f"benchmark {title}: {name} {shown(twice[0])} twice")
-    asked = len(seeds or file.seeds) * sum(
-        _rows(file, (models_for or {}).get(dataset, [])) for dataset in datasets
+    parts = _folds(file, {**file.shared, **(shared or {})}, folds, pool)
+    asked = (
+        len(seeds or file.seeds)
+        * len(parts)
+        * sum(_rows(file, (models_for or {}).get(dataset, [])) for dataset in datasets)
     )
     if asked > MOST_CELLS:
         raise ConfigError(f"benchmark {title}: {asked:,} trainings; at most {MOST_CELLS:,}")
     cells = [
-        Cell(variant, model, dataset, seed, {**file.shared, **(shared or {}), **values})
+        Cell(variant, model, dataset, seed, {**file.shared, **(shared or {}), **values, **part})
         for dataset in datasets
         for variant, model, values in _variants(file, (models_for or {}).get(dataset, []))
         for seed in seeds or file.seeds
+        for part in parts
     ]
     if not cells:
         raise ConfigError(f"benchmark {title}: no data set, no seed or no variant")
@@ -229,7 +259,29 @@ def make_plan(
             f"benchmark {title}: reference {shown(reference)} is no variant"
             f"{nearest(reference, names)}"
         )
-    return Plan(file.title, tuple(cells), reference, tuple(file.probes))
+    fold = fold_of(parts[0])
+    made = (fold.of, fold.pool) if fold else (None, ())
+    return Plan(file.title, tuple(cells), reference, tuple(file.probes), *made)
+
+
+def _folds(
+    file: BenchFile, shared: Mapping[str, Any], folds: int | None, pool: list[str] | None
+) -> list[dict[str, Any]]:
+    """What each fold adds to a cell's values; of no cross-validation one that adds nothing."""
+    count, splits = folds or file.folds, pool or file.pool
+    if count is None:
+        if splits:
+            raise ConfigError(f"benchmark {shown(file.title)}: pool: needs folds")
+        return [{}]
+    said = [shared, *(variant.set for variant in file.variants.values())]
+    said += [variant.sweep for variant in file.variants.values()]
+    for key in ("fold", "pool"):
+        if any(key in values for values in said):
+            raise ConfigError(
+                f"benchmark {shown(file.title)}: {key} among the values; folds sets it"
+            )
+    chosen = pool_of(splits or SPLITS, f"benchmark {shown(file.title)}")
+    return [Fold(number, count, chosen).values for number in range(1, count + 1)]
 
 
 def _rows(file: BenchFile, models: list[str]) -> int:

@@ -12,8 +12,10 @@ import pandas as pd
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.plan import Cell, Plan
+from mmsa_suparc.data.fold import pool_in_words
 from mmsa_suparc.data.groups import groups_of_ids
 from mmsa_suparc.data.tables import read_table
+from mmsa_suparc.errors import UserError
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.runs.folder import RunFolder, SeedFolder
@@ -57,6 +59,69 @@ class CellResult:
         table = self._seed.read_predictions()
         return table[table["split"] == split].reset_index(drop=True)
 
+    def known_clips(self, split: str = "test") -> KnownClips:
+        """A split's clips, in the cell's own order."""
+        scores = self.predictions(split).set_index("id")["label"]
+        return KnownClips(scores, self.in_words(split))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """All folds of a variant and seed: each clip once, predicted where it was not trained on.
+
+    Stands where the cell of a benchmark without folds does.
+    """
+
+    folds: tuple[CellResult, ...]
+
+    @property
+    def cell(self) -> Cell:
+        """The first fold's."""
+        return self.folds[0].cell
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Metrics of the out-of-fold predictions as ``test``, means over folds as ``valid``."""
+        records = [one.record["metrics"] for one in self.folds if one.record]
+        table, measured = self.predictions("test"), records[0]["test"]
+        measure = sims_metrics if "Mult_acc_3" in measured else mosi_metrics
+        found = measure(table["prediction"].to_numpy(), table["label"].to_numpy())
+        means = {
+            name: float(np.mean([one["valid"][name] for one in records]))
+            for name in records[0]["valid"]
+        }
+        return {"metrics": {"valid": means, "test": {n: found[n] for n in measured if n in found}}}
+
+    def in_words(self, part: str) -> str:
+        """A part of it, for messages."""
+        return f"'{self.cell.variant} on {self.cell.dataset}, seed {self.cell.seed}' ({part})"
+
+    def values(self) -> dict[str, Any]:
+        """What all its folds were trained with."""
+        return self.folds[0].values()
+
+    def read(self, name: str) -> pd.DataFrame | None:
+        """One of the cells' tables, one below the other; None where one of them has none."""
+        tables = [table for one in self.folds if (table := one.read(name)) is not None]
+        return pd.concat(tables, ignore_index=True) if len(tables) == len(self.folds) else None
+
+    def predictions(self, split: str = "test") -> pd.DataFrame:
+        """id, label, prediction of every clip, from the fold that tests it.
+
+        Raises:
+            UserError: two folds test one clip.
+        """
+        table = pd.concat([one.predictions("test") for one in self.folds], ignore_index=True)
+        twice = table["id"][table["id"].duplicated()]
+        if len(twice):
+            raise UserError(f"clip '{twice.iloc[0]}' is in two folds of {self.in_words(split)}")
+        return table
+
+    def known_clips(self, split: str = "test") -> KnownClips:
+        """All clips, fold by fold."""
+        scores = self.predictions(split).set_index("id")["label"]
+        return KnownClips(scores, self.in_words(split))
+
 
 @dataclass(frozen=True)
 class Results:
@@ -78,12 +143,36 @@ class Results:
             found.append(CellResult(cell, folder, record, folder.failure()))
         return cls(plan, tuple(found), with_reported)
 
-    def of(self, dataset: str, variant: str) -> list[CellResult]:
-        """The finished cells of a variant, by seed."""
+    def trained(self, dataset: str, variant: str) -> list[CellResult]:
+        """The finished cells of a variant, by seed; of a cross-validation those of the first fold,
+        which alone are about the same clips."""
+        return [
+            result for result in self._finished(dataset, variant)
+            if result.cell.fold is None or result.cell.fold.number == 1
+        ]  # fmt: skip
+
+    def of(self, dataset: str, variant: str) -> Sequence[CellResult | Joined]:
+        """What a variant gave, by seed: its finished cells; of a cross-validation the seeds whose
+        folds are all finished, each joined."""
+        found = self._finished(dataset, variant)
+        if self.plan.folds is None:
+            return found
+        by_seed: dict[int, list[CellResult]] = {}
+        for result in found:
+            by_seed.setdefault(result.cell.seed, []).append(result)
+        whole = (folds for folds in by_seed.values() if len(folds) == self.plan.folds)
+        return [Joined(tuple(folds)) for folds in whole]
+
+    def _finished(self, dataset: str, variant: str) -> list[CellResult]:
         return [
             result for result in self.cells
             if (result.cell.dataset, result.cell.variant) == (dataset, variant) and result.record
         ]  # fmt: skip
+
+    def _first(self, dataset: str) -> CellResult | Joined | None:
+        """The one whose clips all others are joined to."""
+        whole = (one for variant in self.plan.variants for one in self.of(dataset, variant))
+        return next(whole, None)
 
     def variants_of(self, dataset: str, model: str) -> list[str]:
         """The variants of a model that have a finished cell, in the order of the plan."""
@@ -95,7 +184,8 @@ class Results:
         )  # fmt: skip
 
     def tidy(self) -> pd.DataFrame:
-        """A row a cell, split and metric; a cell without a result has one row."""
+        """A row a cell, split and metric; a cell without a result has one row. A cross-validation
+        has a column ``fold``."""
         return pd.DataFrame(self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -105,6 +195,8 @@ class Results:
                 "variant": cell.variant, "model": cell.model, "dataset": cell.dataset,
                 "seed": cell.seed, "cell": result.folder.name, "status": result.status,
             }  # fmt: skip
+            if cell.fold is not None:
+                base["fold"] = cell.fold.number
             if result.record is None:
                 yield {**base, "split": None, "metric": None, "value": None}
                 continue
@@ -125,6 +217,20 @@ class Results:
         """A metric by seed."""
         return [r.record["metrics"][split][metric] for r in self.of(dataset, variant) if r.record]
 
+    def out_of_fold(self) -> pd.DataFrame:
+        """Each clip once a variant and seed: data set, variant, seed, fold, id, label, prediction;
+        of finished cells."""
+        tables = [
+            result.predictions("test").assign(
+                dataset=result.cell.dataset, variant=result.cell.variant, seed=result.cell.seed,
+                fold=result.cell.fold.number,
+            )
+            for result in self.cells
+            if result.record is not None and result.cell.fold is not None
+        ]  # fmt: skip
+        columns = ["dataset", "variant", "seed", "fold", "id", "label", "prediction"]
+        return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
     def predictions(
         self, dataset: str, variant: str, split: str = "test", seeds: set[int] | None = None
     ) -> np.ndarray:
@@ -143,7 +249,7 @@ class Results:
             ]
         )
 
-    def probed(self, result: CellResult, name: str) -> dict[tuple[str, str], np.ndarray]:
+    def probed(self, result: CellResult | Joined, name: str) -> dict[tuple[str, str], np.ndarray]:
         """By protocol and level, what a cell predicted (N,) for the test clips, in the order of
         :meth:`known_clips`; empty where it was not probed.
 
@@ -165,54 +271,62 @@ class Results:
 
     def known_clips(self, dataset: str, split: str = "test") -> KnownClips:
         """A split's clips, in the order of the first finished cell: all others are joined to
-        them by their ids."""
-        for result in self.cells:
-            if result.record and result.cell.dataset == dataset:
-                scores = result.predictions(split).set_index("id")["label"]
-                return KnownClips(scores, result.in_words(split))
-        return KnownClips(pd.Series(dtype=float), dataset)
+        them by their ids. All clips of a cross-validation are its ``test``."""
+        first = self._first(dataset)
+        return first.known_clips(split) if first else KnownClips(pd.Series(dtype=float), dataset)
 
     def labels(self, dataset: str, split: str = "test") -> np.ndarray:
         """(N,) scores, in the order of :meth:`known_clips`."""
         return self.known_clips(dataset, split).labels
 
+    def clips(self, dataset: str) -> pd.DataFrame | None:
+        """split, id, label of every clip, the same for all cells; None where none was kept. Of a
+        cross-validation the training clips are the first fold's, the test clips those of all."""
+        first = self._first(dataset)
+        if not isinstance(first, Joined):
+            return first.read("labels.csv") if first else None
+        tables = [table for one in first.folds if (table := one.read("labels.csv")) is not None]
+        tested = [table[table["split"] == "test"] for table in tables]
+        return pd.concat([tables[0][tables[0]["split"] != "test"], *tested]) if tables else None
+
     def groups(self, dataset: str, split: str = "test") -> np.ndarray | None:
         """(N,) the video or speaker of each clip, in the order of :meth:`known_clips`: what
-        ``labels.csv`` says, otherwise what the ids tell; None where neither does."""
-        ids = self.known_clips(dataset, split).scores.index
-        table = self.clips(dataset)
-        if table is not None and "group" in table.columns:
-            own = table[table["split"] == split]
-            # Clips of several splits may be pooled under the name of one.
-            table = own if ids.isin(own["id"]).all() else table
-            said = table.drop_duplicates("id").set_index("id")["group"].reindex(ids).fillna("")
-            if (said != "").all():
-                return said.to_numpy()
-        return groups_of_ids(list(ids))
-
-    def training_mean(self, dataset: str) -> float | None:
-        """The mean score of the training clips."""
-        table = self.clips(dataset)
-        if table is None:
-            return None
-        return float(table.loc[table["split"] == "train", "label"].mean())
-
-    def clips(self, dataset: str) -> pd.DataFrame | None:
-        """split, id, label of every clip, the same for all cells; None where none was kept."""
-        for result in self.cells:
-            if result.cell.dataset == dataset and result.record:
-                table = result.read("labels.csv")
-                if table is not None:
-                    return table
-        return None
+        ``labels.csv`` says, otherwise what the ids tell; None where it is not known of all."""
+        ids, table = self.known_clips(dataset, split).scores.index, self.clips(dataset)
+        if table is not None and "group" in table:
+            said = table[table["split"] == split].drop_duplicates("id").set_index("id")["group"]
+            found = said.reindex(ids).fillna("").to_numpy()
+            if (found != "").all():
+                return found
+        return groups_of_ids(ids.tolist())
 
     def control(self, dataset: str, split: str = "test") -> dict[str, float]:
-        """The metrics of predicting the training mean for every clip."""
-        mean = self.training_mean(dataset)
-        labels = self.labels(dataset, split)
-        if mean is None or not len(labels):
+        """The metrics of predicting the mean score of the training clips for every clip; of a
+        cross-validation that of its fold's."""
+        first = self._first(dataset)
+        if first is None:
             return {}
-        return self.measure(dataset)(np.full(len(labels), mean), labels)
+        means, labels = [], []
+        for result in first.folds if isinstance(first, Joined) else (first,):
+            clips, tested = result.read("labels.csv"), result.predictions(split)["label"]
+            if clips is None:
+                return {}
+            mean = float(clips.loc[clips["split"] == "train", "label"].mean())
+            means.append(np.full(len(tested), mean))
+            labels.append(tested.to_numpy())
+        return self.measure(dataset)(np.concatenate(means), np.concatenate(labels))
+
+    def title(self, dataset: str) -> str:
+        """How the main table of a cross-validation is called; empty for other benchmarks."""
+        if self.plan.folds is None:
+            return ""
+        groups = self.groups(dataset)
+        count = len(self.labels(dataset)) if groups is None else len(set(groups))
+        return (
+            f"{self.plan.folds}-fold cross-validation over {count} "
+            f"{'clips' if groups is None else 'videos'} of {pool_in_words(self.plan.pool)}, "
+            f"out-of-fold predictions, on {dataset}"
+        )
 
     def measure(self, dataset: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
         """(predictions (N,), scores (N,)) -> the metrics that the data set's cells were given."""

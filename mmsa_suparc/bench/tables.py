@@ -59,12 +59,12 @@ def main_table(results: Results, dataset: str, split: str = "test") -> Table:
     arrows = {m: "↓" if METRICS[m].better == "lower" else "↑" for m in metrics}
     name, word = SPLIT_WORDS[split]
     table = Table(
-        f"{dataset}-{name}", f"{word} results on {dataset}",
+        f"{dataset}-{name}", results.title(dataset) or f"{word} results on {dataset}",
         ["variant", "seeds", *(f"{m} {arrows[m]}" for m in metrics)],
     )  # fmt: skip
     comparisons = {} if split == SELECTED_BY else compare(results, dataset, split)
     for variant in plan.variants:
-        asked = [c for c in plan.cells if (c.dataset, c.variant) == (dataset, variant)]
+        asked = plan.seeds_of(dataset, variant)
         if not asked:
             continue
         done = len(results.of(dataset, variant))
@@ -107,7 +107,8 @@ def difference_table(results: Results, dataset: str, split: str = "test") -> Tab
     return table_of(
         compare(results, dataset, split),
         f"{dataset}-{name}-differences" if selected else f"{dataset}-differences",
-        f"{word} MAE less that of '{results.plan.reference}' on {dataset}",
+        f"{'Out-of-fold' if results.plan.folds else word} MAE less that of "
+        f"'{results.plan.reference}' on {dataset}",
         selected=selected,
     )
 
@@ -265,14 +266,17 @@ def as_json(results: Results) -> dict[str, Any]:
     """``summary.json``: by data set and variant, seeds, metrics, and what
     :func:`compare` found."""
     content: dict[str, Any] = {"title": results.plan.title, "reference": results.plan.reference}
+    if results.plan.folds:
+        content |= {"folds": results.plan.folds, "pool": list(results.plan.pool)}
     for dataset in results.plan.datasets:
-        splits = {"difference": "test", "valid_difference": "valid"}
-        comparisons = {key: compare(results, dataset, split) for key, split in splits.items()}
+        comparisons = {"difference": compare(results, dataset)}
+        if not results.plan.folds:
+            comparisons["valid_difference"] = compare(results, dataset, SELECTED_BY)
         comparisons["incomplete_difference"] = compare_incomplete(results, dataset)
         rows: dict[str, Any] = {}
         for variant in results.plan.variants:
             found = results.of(dataset, variant)
-            asked = [c for c in results.plan.cells if (c.dataset, c.variant) == (dataset, variant)]
+            asked = results.plan.seeds_of(dataset, variant)
             if not asked:
                 continue
             rows[variant] = {

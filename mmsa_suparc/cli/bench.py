@@ -53,6 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epochs", type=values.epochs, default=None, metavar="N", help="at most, for all"
     )
+    parser.add_argument(
+        "--folds", type=values.whole(2, 100), default=None, metavar="N",
+        help="cross-validate by video or speaker: N folds of the file's clips; each clip is "
+        "predicted once a seed, and out_of_fold.csv holds that",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pool", type=values.words, default=None, metavar="SPLIT,...",
+        help="the splits that the folds are made of; default train,valid,test",
+    )  # fmt: skip
     add_custom(parser)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
@@ -152,6 +161,8 @@ def handle(options: argparse.Namespace) -> int:
         seeds=options.seeds,
         shared=shared,
         only=options.variant,
+        folds=options.folds,
+        pool=options.pool,
     )
     out = Path(options.out).expanduser()
     jobs = []
@@ -162,6 +173,8 @@ def handle(options: argparse.Namespace) -> int:
         device = of_slurm.device
     with reader.reading_once():
         identities = cells.identities_of(made.cells, options.data_root, device=device)
+        if made.folds:
+            _check_folds(made, options.data_root)
     for cell, what in zip(made.cells, identities, strict=True):
         folder = CellFolder(out / "cells" / cells.address(what))
         done = folder.is_done(made.probes)
@@ -179,6 +192,29 @@ def handle(options: argparse.Namespace) -> int:
     # Variants that come to the same values share one training.
     _run(options, list({job.folder: job for job in jobs}.values()), of_slurm, device)
     return _report(options, made, jobs, out)
+
+
+def _check_folds(made: Any, data_root: str | None) -> None:
+    """Cut every data set, and say what there is to know of its groups.
+
+    Raises:
+        UserError: it cannot be cut so.
+    """
+    from mmsa_suparc.bench import cells
+    from mmsa_suparc.data import folds
+
+    told = set()
+    read = {(c.dataset, c.values.get("featurePath"), c.fold): c for c in made.cells}
+    for cell in read.values():
+        content = cells.clips_of(cell, data_root)
+        try:
+            folds.cut(content, cell.fold)
+        except UserError as error:
+            raise UserError(f"{cell.dataset}: {error}") from None
+        for doubt in folds.doubts(content, cell.fold):
+            if (cell.dataset, doubt) not in told:
+                told.add((cell.dataset, doubt))
+                print(f"mmsa: {cell.dataset}: {doubt}", file=sys.stderr)
 
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:

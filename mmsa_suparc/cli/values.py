@@ -77,6 +77,11 @@ def device(name: str | None) -> str | None:
     return name
 
 
+def words(text: str) -> list[str]:
+    """Words between commas."""
+    return [word.strip() for word in text.split(",")]
+
+
 def jobs_or_auto(text: str) -> int | None:
     """Likewise, or None where the machine decides."""
     if text == "auto":

@@ -98,6 +98,7 @@ def normalised(content: FeatureFile) -> FeatureFile:
     return {
         split: {name: _as_array(name, value) for name, value in content[split].items()}
         for split in SPLITS
+        if split in content
     }
 
 
@@ -116,10 +117,10 @@ def _as_array(name: str, value: Any) -> Any:
 
 
 def check(content: FeatureFile, rules: Rules) -> list[Fault]:
-    """All faults of a feature file; an empty list for a good one."""
+    """All faults of a feature file, or of some of its splits; an empty list for a good one."""
     content = normalised(content)
     faults: list[Fault] = []
-    for split in SPLITS:
+    for split in content:
         faults += _check_split(split, content[split], rules)
     faults += _check_across(content, rules)
     return faults
@@ -285,7 +286,7 @@ def _check_across(content: FeatureFile, rules: Rules) -> Iterator[Fault]:
     for name in ("text", "audio", "vision", "text_bert"):
         widths = {
             split: content[split][name].shape[2]
-            for split in SPLITS
+            for split in content
             if getattr(content[split].get(name), "ndim", 0) == 3
         }
         agreed = _agreed(widths, "train")
@@ -298,7 +299,7 @@ def _check_across(content: FeatureFile, rules: Rules) -> Iterator[Fault]:
         return
     named = {
         split: set(content[split]["id"])
-        for split in SPLITS
+        for split in content
         if _are_strings(content[split].get("id"))
     }
     for later, earlier in (("valid", "train"), ("test", "train"), ("test", "valid")):

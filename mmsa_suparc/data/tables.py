@@ -22,7 +22,7 @@ def plain_cell(text: str) -> str:
 
 
 #: Columns of our tables that hold words; '007' and 'NA' are names of clips.
-_WORDS = {"split", "id", "protocol", "level", "kept", "one", "two", "group"}
+_WORDS = {"split", "id", "group", "protocol", "level", "kept", "one", "two"}
 
 
 def read_table(path: Path) -> pd.DataFrame:

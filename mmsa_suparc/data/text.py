@@ -17,7 +17,6 @@ import numpy as np
 from mmsa_suparc.data import fingerprints
 from mmsa_suparc.data.reader import FeatureFile
 from mmsa_suparc.errors import UserError, in_a_line
-from mmsa_suparc.names import SPLITS
 
 #: Clips compared to find out whether a file's tokens are those of the encoder's tokenizer.
 SAMPLE = 64
@@ -172,8 +171,7 @@ def with_tokens(content: FeatureFile, encoder: str, source: str | Path) -> Featu
     """
     tokenizer, vocabulary = tokenizer_of(encoder), int(encoder_config(encoder).vocab_size)
     result = {}
-    for split in SPLITS:
-        fields = content[split]
+    for split, fields in content.items():
         tokens = fields.get("text_bert")
         if tokens is None and "raw_text" not in fields:
             raise UserError(
@@ -195,10 +193,9 @@ def check_tokens(content: FeatureFile, encoder: str, source: str | Path) -> None
         UserError: token ids beyond the vocabulary.
     """
     tokenizer, vocabulary = tokenizer_of(encoder), int(encoder_config(encoder).vocab_size)
-    for split in SPLITS:
-        if _keeps_tokens(tokenizer, content[split]):
-            tokens = content[split]["text_bert"]
-            _refuse_unknown(tokens, vocabulary, encoder, f"{source}: {split}")
+    for split, fields in content.items():
+        if _keeps_tokens(tokenizer, fields):
+            _refuse_unknown(fields["text_bert"], vocabulary, encoder, f"{source}: {split}")
 
 
 def _keeps_tokens(tokenizer: Any, fields: dict[str, Any]) -> bool:

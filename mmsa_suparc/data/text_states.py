@@ -20,7 +20,6 @@ from mmsa_suparc.data.text import (
 )
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model.encoders import takes_segments
-from mmsa_suparc.names import SPLITS
 from mmsa_suparc.progress import progress
 
 
@@ -33,7 +32,7 @@ def with_states(
     had. Otherwise the encoder's last hidden states are computed once and kept in the cache
     folder, keyed by the file and the encoder.
     """
-    widths = {np.shape(content[split].get("text", 0))[-1:] for split in SPLITS}
+    widths = {np.shape(fields.get("text", 0))[-1:] for fields in content.values()}
     try:
         encoder = find_encoder(encoder)
     except UserError:
@@ -52,7 +51,7 @@ def with_states(
 def _with_kept_states(content: FeatureFile, encoder: str, key: str, device: str) -> FeatureFile:
     model = None
     result = {}
-    for split in SPLITS:
+    for split in content:
         path = cache_folder("text") / f"{key}-{split}.npy"
         if not path.is_file():
             model = model or _load_encoder(encoder).to(device)

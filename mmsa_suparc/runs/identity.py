@@ -39,12 +39,13 @@ def of_inputs(
     }
 
 
-def of_surroundings(device: str) -> dict[str, str]:
-    """Versions, and the kind of device: ``cpu``, ``cuda``."""
+def of_surroundings(device: str, *, folded: bool = False) -> dict[str, str]:
+    """Versions, and the kind of device: ``cpu``, ``cuda``; of a fold also of what cut it."""
     ground = {
         "torch": metadata.version("torch"),
         "transformers": metadata.version("transformers"),
         "toolkit": metadata.version("MMSA"),
         "device": device,
+        **({"scikit-learn": metadata.version("scikit-learn")} if folded else {}),
     }
     return {f"{STANDS_ON}{name}": value for name, value in ground.items()}

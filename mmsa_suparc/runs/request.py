@@ -14,6 +14,8 @@ import torch
 from mmsa_suparc.config import effective
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.files import try_writing
+from mmsa_suparc.data.fold import fold_of
+from mmsa_suparc.data.folds import cut
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import check_tokens, find_encoder
 from mmsa_suparc.errors import DiskError, UserError
@@ -81,14 +83,21 @@ class Request:
         return self.result_dir / "normal" / f"{self.config.data_name}.csv"
 
     def content(self) -> reader.FeatureFile:
+        """What is trained on: the splits of :meth:`file`, or those of its fold."""
+        content, fold = self.file(), fold_of(self.config.values)
+        return content if fold is None else cut(content, fold).of(schema.normalised(content))
+
+    def file(self) -> reader.FeatureFile:
         """The feature file, with modalities of other files where ``-Ft -Fa -Fv`` ask for them;
-        those are features of another making, so the file's own recipe no longer holds."""
+        those are features of another making, so the file's own recipe no longer holds. Of a fold
+        only the splits that are pooled."""
         content = reader.read(self.config.feature_path)
         for flag, name in self.feature_files.items():
             other = reader.read(name)
             _refuse_other_clips(content, other, f"-F{flag[-1].lower()} {name}")
             content = _with_modality(content, other, flag[-1])
-        return content
+        fold = fold_of(self.config.values)
+        return content if fold is None else {split: content[split] for split in fold.pool}
 
     def encoder(self) -> str:
         """The run's text encoder, found; only its name where the run does without one.
@@ -116,7 +125,7 @@ class Request:
             "dataset": config.dataset,
             "seed": seed,
             **identity.of_inputs(config, self.encoder(), self.feature_files),
-            **identity.of_surroundings(self.device.type),
+            **identity.of_surroundings(self.device.type, folded=fold_of(config.values) is not None),
             **{f"configuration.{key}": value for key, value in effective(config.values).items()},
         }
 
@@ -173,7 +182,7 @@ def validate_inputs(request: Request) -> None:
     tracking.require_installed(request.tracker)
     path = config.feature_path
     settings.find_inputs(path, request.feature_files)
-    content = request.content()
+    content = request.file()
     encoder = request.encoder()
     known = servable.known_range(config, content)
     rules = schema.Rules(
@@ -191,7 +200,11 @@ def validate_inputs(request: Request) -> None:
         raise schema.FaultsError(path, faults, others=others)
     if config.values["use_bert"]:
         words = request.feature_files.get("feature_T", path)
-        check_tokens(schema.normalised(reader.read(words)), encoder, words)
+        tokens = schema.normalised(reader.read(words))
+        check_tokens({split: tokens[split] for split in content}, encoder, words)
+    fold = fold_of(config.values)
+    if fold is not None:
+        cut(content, fold)  # or refuse it
 
 
 def _validate_run_folder(request: Request) -> None:

@@ -15,6 +15,8 @@ import torch
 from torch.utils.data import SequentialSampler
 
 from mmsa_suparc.config import Layer
+from mmsa_suparc.data import reader
+from mmsa_suparc.data.groups import groups_by_id
 from mmsa_suparc.data.missing import Inputs
 from mmsa_suparc.data.tables import plain_cell
 from mmsa_suparc.errors import UserError
@@ -75,7 +77,9 @@ class Trained:
 
     def scores(self) -> pd.DataFrame:
         """split, id, label of every clip, training ones included; ``label_text``, ``label_audio``
-        and ``label_vision`` too where the data set annotates each modality."""
+        and ``label_vision`` too where the data set annotates each modality. ``group`` is its video
+        or speaker, empty where that is not known."""
+        groups = groups_by_id(reader.read(self.config.feature_path))
 
         def column(labels: Any) -> np.ndarray:
             return np.asarray(labels, dtype=float).reshape(-1)
@@ -85,6 +89,7 @@ class Trained:
                 {
                     "split": split,
                     "id": self.ids(split),
+                    "group": [plain_cell(groups.get(str(name), "")) for name in data.ids],
                     "label": column(data.labels["M"]),
                     **{
                         f"label_{name}": column(data.labels[name[0].upper()])

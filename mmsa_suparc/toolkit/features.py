@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,44 @@ import torch
 from mmsa_suparc.data import reader, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
+from mmsa_suparc.data.fold import fold_of
+from mmsa_suparc.data.folds import cut
 from mmsa_suparc.data.text_states import with_states
+from mmsa_suparc.names import SPLITS
 from mmsa_suparc.toolkit import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
+_mode: ContextVar[str] = ContextVar("mode", default="")
 
 
 @contextlib.contextmanager
-def reading_for(args: Any) -> Iterator[None]:
-    """Within this block :func:`prepared` knows the run's encoder and what the model needs."""
-    token = _args.set(args)
+def reading_for(args: Any, mode: str) -> Iterator[None]:
+    """Within this block :func:`prepared` knows the run's encoder, what the model needs, and which
+    split is asked for."""
+    tokens = _args.set(args), _mode.set(mode)
     try:
         yield
     finally:
-        _args.reset(token)
+        _args.reset(tokens[0])
+        _mode.reset(tokens[1])
 
 
 def prepared(path: str | Path) -> reader.FeatureFile:
-    """A feature file; its text made to fit the encoder where the run takes text from it."""
+    """A feature file; its text made to fit the encoder where the run takes text from it. Of a fold
+    only the split that is asked for, a copy in memory of its clips."""
     args = _args.get()
+    fold = fold_of(args) if args is not None else None
+    if fold is None:
+        return _of_file(path, args, SPLITS)
+    clips = reader.read(args.get("custom_feature") or args["featurePath"])
+    return cut(clips, fold).of(_of_file(path, args, fold.pool), (_mode.get(),))
+
+
+def _of_file(path: str | Path, args: Any, splits: Sequence[str]) -> reader.FeatureFile:
+    """These splits as they are in the file."""
     takes_arrays = args is not None and registry.trainer_offers(args["model_name"], "takes_arrays")
     content = reader.read_to_train(path, at_once=takes_arrays)
+    content = {split: content[split] for split in splits}
     if args is not None and args["model_name"] not in registry.registered():
         content = _without_empty_clips(content)
     if args is None or str(path) in {args.get("feature_A"), args.get("feature_V")}:
@@ -44,11 +61,11 @@ def prepared(path: str | Path) -> reader.FeatureFile:
     encoder = args["pretrained"]
     if args.get("use_bert"):
         return reader.once(
-            (file_identity(Path(path)), encoder, "tokens"),
+            (file_identity(Path(path)), encoder, "tokens", *splits),
             lambda: text.with_tokens(content, encoder, path),
         )
     return reader.once(
-        (file_identity(Path(path)), encoder, "states"),
+        (file_identity(Path(path)), encoder, "states", *splits),
         lambda: with_states(content, encoder, path, str(args.get("device", "cpu"))),
     )
 
@@ -70,7 +87,7 @@ def fill(dataset: Any, args: Any, mode: str) -> None:
     stays float16 until a batch is made of it.
     """
     dataset.mode, dataset.args = mode, args
-    with reading_for(args):
+    with reading_for(args, mode):
         content = prepared(args.get("custom_feature") or args["featurePath"])[mode]
         other = {
             letter: prepared(args[f"feature_{letter}"])[mode]

@@ -22,8 +22,9 @@ from mmsa_suparc.config import (
     validate,
 )
 from mmsa_suparc.data.demo import make_demo
+from mmsa_suparc.data.fold import fold_of
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
-from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
+from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, SPLITS
 from mmsa_suparc.toolkit import installed, registry
 
 #: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
@@ -45,6 +46,8 @@ LOADER_DEFAULTS: dict[str, Any] = {
     "pretrained": "bert-base-uncased",
     "transformers": "bert",
     "language": "en",
+    "fold": "",  # K/N: the K-th fold of N instead of the file's splits
+    "pool": list(SPLITS),
 }
 #: The largest values of what every model has.
 MOST_OF_ALL = {"batch_size": MOST_CLIPS, "early_stop": MOST_EPOCHS, "epochs": MOST_EPOCHS}
@@ -244,6 +247,7 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
 
 def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_trainer: bool) -> None:
     """Keys that mean the same in every model."""
+    fold_of(values, sources["fold"])
     for key, most in MOST_OF_ALL.items():
         value = values.get(key)
         if value is not None and (type(value) is not int or not 1 <= value <= most):

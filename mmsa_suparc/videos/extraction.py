@@ -18,6 +18,7 @@ import pandas as pd
 from mmsa_suparc.data import safe_pickle
 from mmsa_suparc.data.cache import file_identity, key_of
 from mmsa_suparc.data.files import write_atomically, write_text
+from mmsa_suparc.data.groups import FIELD
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import SPLITS
 from mmsa_suparc.videos import recipe as recipes
@@ -110,8 +111,8 @@ def feature_file(
 ) -> dict[str, dict[str, Any]]:
     """The toolkit's format: a dictionary of splits, normalised by the training split.
 
-    A missing modality has length 0. Each split also holds ``recipe``, in JSON: all that is
-    needed to make the same features of another clip.
+    A missing modality has length 0. ``group`` is each clip's speaker or video. Each split also
+    holds ``recipe``, in JSON: all that is needed to make the same features of another clip.
 
     Raises:
         UserError: a split has no clip.
@@ -148,6 +149,7 @@ def _split(
     words = np.array(["Negative", "Neutral", "Positive"])
     content: dict[str, Any] = {
         "id": [row.id for row in rows],
+        FIELD: [row.group for row in rows],
         "raw_text": [row.text for row in rows],
         "regression_labels": scores,
         "classification_labels": np.sign(scores) + 1,

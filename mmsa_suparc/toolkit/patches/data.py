@@ -35,7 +35,7 @@ def data_sets(undo: contextlib.ExitStack) -> None:
             if registry.trainer_offers(args["model_name"], "takes_arrays"):
                 features.fill(self, args, mode)
             else:
-                with features.reading_for(args):
+                with features.reading_for(args, mode):
                     read(self, args, mode=mode)
         finally:
             args["dataset_name"] = name
