@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy import stats
@@ -87,6 +88,7 @@ def finish(cells: dict[str, str], root: Path) -> None:
                          dataset="demo", seed=int(seed))  # fmt: skip
         record = {"model": variant, "dataset": "demo", "seed": int(seed), **(made.record or {})}
         made.folder.append({**record, "weights": "", "identity": {}})
+        pd.DataFrame({"split": "test", "id": ids, "label": labels}).to_csv(made.folder.labels)
         made.folder.path.rename(Path("out/cells") / address)
 
 
@@ -106,5 +108,5 @@ def test_the_command_trains_nothing(mmsa: Callable, demo: Demo, tmp_path: Path) 
     status, out, err = mmsa(*command, "--power", "0.02")
     assert (status, err) == (0, "")
     assert "What would show 0.02 of MAE on demo" in out
-    assert re.search(r"ef_lstm +│ +\d+\.\d{4} │", out)
+    assert re.search(r"lf_dnn +│ +\d+\.\d{4} │", out)
     assert sorted(Path("out").rglob("*")) == before
