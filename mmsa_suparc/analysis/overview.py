@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -72,9 +73,10 @@ def _warnings(dataset: str, comparisons: Mapping[str, Comparison]) -> list[str]:
             "intervals are too short where clips of a video are alike"
         )
     elif one.groups < statistics.FEW_GROUPS:
+        shown = [each.detectable for each in means if math.isfinite(each.detectable)]
+        limit = f"only differences above {min(shown):.3f}" if shown else "no difference"
         warnings.append(
-            f"{dataset}: {one.groups} videos predicted; only differences above "
-            f"{min(each.detectable for each in means):.3f} could have been shown"
+            f"{dataset}: videos that were predicted: {one.groups}; {limit} could have been shown"
         )
     return warnings
 

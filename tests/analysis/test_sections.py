@@ -91,6 +91,20 @@ def test_below_zero_is_better_everywhere(tmp_path: Path) -> None:
         assert curve.get_ydata() == pytest.approx(differences[variant])
 
 
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ([], "nothing is known of the clips' videos"),
+        ([f"video-{n // 5}$_${n}" for n in range(25)], "5; only differences above 0.000 could"),
+        ([f"video$_${n}" for n in range(25)], "1; no difference could have been shown"),
+    ],
+)
+def test_few_videos_are_warned_of(ids: list[str], words: str, tmp_path: Path) -> None:
+    cells = [make_cell(tmp_path, n, LABELS + o, LABELS, ids=ids) for n, o in OFFSETS.items()]
+    warnings = overview.section(make_results(*cells), "mosi").warnings
+    assert any(words in warning for warning in warnings)
+
+
 def test_accuracy_by_bin_is_that_of_the_metrics(tmp_path: Path) -> None:
     """Predictions beyond the scale are right where the label is at its end."""
     labels = np.array([3.0, 3.0, -3.0, -3.0, 0.0, 0.0])
