@@ -75,14 +75,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def closest(word: str, known: Iterable[str], *, count: int = 3) -> str:
-    """The hint alone where a known word is like it; nothing otherwise. Words that are far less like
-    it than the best one are left out."""
-    by_lower_case, word = {name.lower(): name for name in known}, word[:100].lower()
-    matches = difflib.get_close_matches(word, by_lower_case, n=count, cutoff=0.5)
-    if matches:
-        best = difflib.SequenceMatcher(None, matches[0], word).ratio()
-        least = max(0.5, best - 0.25)
-        matches = difflib.get_close_matches(word, by_lower_case, n=count, cutoff=least)
+    """The hint alone where a known word is like it; nothing otherwise."""
+    by_lower_case = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word[:100].lower(), by_lower_case, n=count, cutoff=0.51)
     close = [by_lower_case[match] for match in matches]
     if not close:
         return ""

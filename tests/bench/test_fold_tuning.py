@@ -74,12 +74,42 @@ def test_a_model_of_the_toolkit_is_searched_likewise(
     mmsa: Callable, command: tuple[object, ...]
 ) -> None:
     Path("ranges.yaml").write_text("learning_rate: {choices: [0.001, 0.01]}")
-    status, out, err = mmsa(
-        *command, "-m", "lf_dnn", "--seeds", 2, "--trials", 1, "--pool", "train,valid"
-    )
+    status, out, err = mmsa(*command, "-m", "lf_dnn", "--seeds", 2, "--trials", 1)
     assert (status, err) == (0, "")
     assert "trial 1/1: MAE" in out
     assert "seeds 1111, 1112; fresh seeds 1113" in Path("tuning/best.yaml").read_text()
+
+
+def test_five_folds_of_the_embedded_data_set(mmsa: Callable, demo: Demo) -> None:
+    Path("ranges.yaml").write_text("learning_rate: {choices: [0.001, 0.01]}")
+    status, _, err = mmsa(
+        "tune", "-m", "lf_dnn", "-d", "demo", "--epochs", 1, "--out", "tuning", "--ranges",
+        "ranges.yaml", "--folds", 5, "--fresh-seeds", 1, "--trials", 1,
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert "5-fold cross-validation over train+validation" in Path("tuning/best.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_machines_that_share_a_storage_share_the_trials(
+    tmp_path: Path, command: tuple[object, ...]
+) -> None:
+    here = ("--storage", f"sqlite:///{tmp_path / 'shared.db'}", "--trials", 5)
+    with Command(*command, *here) as first:
+        first.until("trial 1/5")  # the tables are there
+        with Command(*command, *here, "--out", "other") as second:
+            assert (second.wait(), first.wait()) == (0, 0), second.err + first.err
+            trials = {}
+            for command_, name in ((first, "tuning"), (second, "other")):
+                assert "flattered by" in command_.out
+                trials[name] = re.findall(r"trial (\d+)/5", command_.out)
+    assert all(trials.values())  # both took part
+    together = [number for part in trials.values() for number in part]
+    assert len(set(together)) == len(together)
+    assert 5 <= len(together) <= 6  # one may have begun while the fifth ended
+    assert Path("tuning/best.yaml").read_text() == Path("other/best.yaml").read_text()
+    table = pd.read_csv("tuning/trials.csv")
+    assert table["params_learning_rate_other"].is_unique
 
 
 def test_mistakes_are_named(mmsa: Callable, command: tuple[object, ...]) -> None:
