@@ -55,6 +55,9 @@ class SupArcConfig(Settings):
     text_pooling: Literal["first", "mean"] = Field(
         "first", description="the last layer's first token, or the mean of its tokens"
     )
+    layer_decay: Annotated[Float, Field(gt=0, le=1)] = Field(
+        1.0, description="factor on the text encoder's learning rate, layer by layer downwards"
+    )
     fast_encoder: bool = Field(
         True, description="compute a BERT, RoBERTa or DistilBERT without its padding"
     )
@@ -64,8 +67,21 @@ class SupArcConfig(Settings):
     lstm_layers: Annotated[Int, Field(ge=1, le=MOST_LAYERS)] = Field(
         1, description="stacked BiLSTM layers"
     )
+    sequence_pooling: Literal["last", "mean", "attention"] = Field(
+        "last", description="of the BiLSTMs' states"
+    )
+    standardise: bool = Field(
+        False, description="audio and vision by the training split's mean and deviation"
+    )
     fusion_width: Units = Field(128, description="width of the fusion vector")
     dropout: Share = Field(0.1, description="on the inputs of both MLPs")
+    shared_dropout: bool = Field(
+        False, description="one mask for the complete fusion and the six masked ones of a step"
+    )
+    fusion_norm: Literal["none", "layer_norm", "projection"] = Field(
+        "none", description="what each encoding passes before the fusion"
+    )
+    presence_flags: bool = Field(False, description="tell the fusion which modalities are there")
     mask_vector: Literal["zero", "learned"] = Field("zero", description="an absent modality")
     modalities: Annotated[list[Literal["text", "audio", "vision"]], Field(min_length=1)] = Field(
         default=["text", "audio", "vision"], description="the others are masked always"
@@ -79,7 +95,9 @@ class SupArcConfig(Settings):
     margin_on: Literal["negatives", "positives", "both", "none"] = "negatives"
     margin_sign: Literal["subtract", "add"] = "subtract"
     margin_scale: Literal["score_difference", "constant"] = "score_difference"
-    sampling: Literal["threshold", "class"] = "threshold"
+    sampling: Literal["threshold", "class", "rounded"] = Field(
+        "threshold", description="positives: near scores, of one sign, or of one rounded score"
+    )
     temperature: Annotated[Float, Field(gt=0, le=1e38)] = 0.1
     weight_suparc: Rate = Field(0.1, description="α in MAE + α·SupArc + β·triplet + γ·masked")
     # Triplet loss
@@ -105,6 +123,8 @@ class SupArcConfig(Settings):
     learning_rate_other: Rate = 1e-3
     weight_decay: Rate = 1e-3
     warmup: Share = Field(0.1, description="share of the steps")
+    schedule: Literal["linear", "cosine"] = Field("linear", description="after the warm-up, to 0")
+    ema: Share = Field(0.0, description="decay of averaged weights, a step; 0: no averaging")
     bucket_by_length: bool = Field(True, description="batches of clips of about one length")
     clip_norm: Rate = Field(1.0, description="largest gradient norm; 0 for no clipping")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Sampling = Literal["threshold", "class"]
+Sampling = Literal["threshold", "class", "rounded"]
 #: Score units by which two score differences may differ and count as the same: scores are float32
 #: (0.6 − 0.4 is a little more than 0.2), and labels are given to two or three decimals.
 TOLERANCE = 1e-4
@@ -62,8 +62,11 @@ def positive_pairs(
     Args:
         scores: (B,), score units.
         sampling: ``threshold``: Δ_ij ≤ threshold + TOLERANCE. ``class``: same sign of the score
-            (negative, zero, positive), the usual supervised contrastive choice.
-        threshold: in score units, ≥ 0; unused for ``class``.
+            (negative, zero, positive), the usual supervised contrastive choice. ``rounded``: same
+            score rounded to an integer, halves to the even one, which are the seven classes of
+            the toolkit's ``Mult_acc_7``. Scores of a class differ, so that a margin on positives
+            that grows with Δ_ij has something to grow with: 2.8 within a sign, 1 when rounded.
+        threshold: in score units, ≥ 0; unused for classes.
         rows: the anchors.
 
     Returns:
@@ -71,7 +74,7 @@ def positive_pairs(
     """
     if sampling == "threshold":
         return score_differences(scores, rows) <= threshold + TOLERANCE
-    if sampling == "class":
-        sign = scores.sign()
-        return sign[rows, None] == sign[None, :]
+    if sampling in ("class", "rounded"):
+        classes = scores.sign() if sampling == "class" else scores.round()
+        return classes[rows, None] == classes[None, :]
     raise ValueError(f"sampling is {sampling!r}; expected one of {get_args(Sampling)}")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmsa_suparc.model.frames import FramePooling, SequencePooling, Standardise
 from mmsa_suparc.model.packed_bert import PackedBert, Pooling
 from mmsa_suparc.model.packing import Packing, pack
 from mmsa_suparc.model.word_rows import WordRows
@@ -170,7 +171,7 @@ def takes_segments(transformer: Any) -> bool:
 
 
 class SequenceEncoder(nn.Module):
-    """A BiLSTM over sequences of varying length; the last states of both directions.
+    """A BiLSTM over sequences of varying length; the last states of both directions, or all pooled.
 
     The same numbers as a bidirectional ``nn.LSTM`` over packed sequences, and on a GPU just that
     where the host knows the lengths. Elsewhere each direction is an LSTM of its own over padded
@@ -182,16 +183,35 @@ class SequenceEncoder(nn.Module):
         width: D, values a frame.
         hidden: H, units a direction.
         layers: number of stacked layers.
+        pooling: of the last layer's states: the ``last`` ones, their ``mean``, or ``attention``
+            by a learned query; padding never counts.
+        standardise: frames are standardised by what :meth:`learn_scale` found.
     """
 
-    def __init__(self, *, width: int, hidden: int, layers: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        hidden: int,
+        layers: int = 1,
+        pooling: SequencePooling = "last",
+        standardise: bool = False,
+    ) -> None:
         super().__init__()
         self.input_width = width
         self.width = 2 * hidden
         widths = [width] + [2 * hidden] * (layers - 1)
         self.ahead = nn.ModuleList(nn.LSTM(w, hidden, batch_first=True) for w in widths)
         self.back = nn.ModuleList(nn.LSTM(w, hidden, batch_first=True) for w in widths)
+        self.standardise = Standardise(width) if standardise else None
+        self.pooling = None if pooling == "last" else FramePooling(pooling, 2 * hidden)
         self._joined: tuple[Any, nn.LSTM] | None = None
+
+    def learn_scale(self, frames: Tensor, lengths: Tensor) -> None:
+        """Take mean and scale from a training split: frames (N, T, D), lengths (N,); nothing
+        happens where frames are not standardised."""
+        if self.standardise is not None:
+            self.standardise.learn(frames, lengths)
 
     def forward(
         self, frames: Tensor, lengths: Tensor, host_lengths: Tensor | None = None
@@ -205,7 +225,7 @@ class SequenceEncoder(nn.Module):
             host_lengths: the same on the CPU.
 
         Returns:
-            (B, 2H): the last layer's final states, forward then backward.
+            (B, 2H): the last layer's final states, or its pooled ones; forward then backward.
 
         Raises:
             ValueError: D is not the width this encoder was made for. (An LSTM given another
@@ -217,9 +237,12 @@ class SequenceEncoder(nn.Module):
             )
         # Small, and many CPUs have no bf16 kernel for it.
         with full_precision(frames):
+            frames = frames.float()
+            if self.standardise is not None:
+                frames = self.standardise(frames)
             if frames.is_cuda and host_lengths is not None:
-                return self.over_packed(frames.float(), host_lengths)
-            return self._over_padded(frames.float(), lengths)
+                return self.over_packed(frames, host_lengths, lengths)
+            return self._over_padded(frames, lengths)
 
     def _over_padded(self, states: Tensor, lengths: Tensor) -> Tensor:
         last = lengths.to(states.device).clamp(min=1, max=states.shape[1]) - 1  # (B,)
@@ -229,20 +252,28 @@ class SequenceEncoder(nn.Module):
             onward, _ = ahead(states)  # (B, T, H)
             reverse, _ = back(_take(states, mirror))  # (B, T, H), in reverse order
             states = torch.cat([onward, _take(reverse, mirror)], dim=-1)
+        if self.pooling is not None:
+            return self.pooling(states, lengths)
         return torch.cat([_take(onward, last[:, None]), _take(reverse, last[:, None])], -1)[:, 0]
 
-    def over_packed(self, frames: Tensor, host_lengths: Tensor) -> Tensor:
+    def over_packed(
+        self, frames: Tensor, host_lengths: Tensor, lengths: Tensor | None = None
+    ) -> Tensor:
         """:meth:`forward` by one bidirectional LSTM over packed sequences: cuDNN's own form.
 
         Args:
-            frames: (B, T, D) float32.
+            frames: (B, T, D) float32, standardised.
             host_lengths: (B,), on the CPU.
+            lengths: the same where the frames are.
         """
         packed = nn.utils.rnn.pack_padded_sequence(
             frames, host_lengths.clamp(min=1, max=frames.shape[1]),
             batch_first=True, enforce_sorted=False,
         )  # fmt: skip
-        _, (final, _) = self._bidirectional()(packed)  # (2 · layers, B, H)
+        states, (final, _) = self._bidirectional()(packed)  # final: (2 · layers, B, H)
+        if self.pooling is not None:
+            padded, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)  # (B, T, 2H)
+            return self.pooling(padded, host_lengths if lengths is None else lengths)
         return torch.cat([final[-2], final[-1]], dim=-1)
 
     def _bidirectional(self) -> nn.LSTM:

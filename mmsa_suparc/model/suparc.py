@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_suparc.model.encoders import SequenceEncoder, TextEncoder, full_precision, side_by_side
+from mmsa_suparc.model.fusion import FusionMLP, FusionNorm, fusion_norms
 from mmsa_suparc.model.packing import UNKNOWN, Layout
 from mmsa_suparc.names import MODALITIES
 
@@ -33,7 +34,7 @@ class SupArc(nn.Module):
     Formula::
 
         u_t = transformer(text)[first token],  u_a, u_v = BiLSTM(audio), BiLSTM(vision)
-        f_S = MLP([m_t; m_a; m_v]) with m = u for the modalities in S, the mask vector else
+        f_S = MLP([m_t; m_a; m_v]) with m = norm(u) for the modalities in S, the mask vector else
         ŷ   = MLP(f_S)
 
     Masking happens after the encoders, so any subset S costs one more call of the small
@@ -50,6 +51,10 @@ class SupArc(nn.Module):
         dropout: on the inputs of both MLPs, in [0, 1).
         mask_vector: what stands for an absent modality: ``zero``, or a ``learned`` vector.
         modalities: the others are absent in every clip: the same network with fewer inputs.
+        fusion_norm: what each encoding passes before the fusion; see
+            :func:`mmsa_suparc.model.fusion.fusion_norms`.
+        presence_flags: whether the fusion is told which modalities are present.
+        shared_dropout: subsets that are fused in one call (K, 1, 3) share one dropout mask.
     """
 
     used: Tensor
@@ -64,17 +69,23 @@ class SupArc(nn.Module):
         dropout: float = 0.1,
         mask_vector: Literal["zero", "learned"] = "zero",
         modalities: Iterable[str] = MODALITIES,
+        fusion_norm: FusionNorm = "none",
+        presence_flags: bool = False,
+        shared_dropout: bool = False,
     ) -> None:
         super().__init__()
         self.text_encoder = text_encoder
         self.audio_encoder = audio_encoder
         self.vision_encoder = vision_encoder
-        widths = (text_encoder.width, audio_encoder.width, vision_encoder.width)
-        self.fusion = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(sum(widths), fusion_width),
-            nn.ReLU(),
-            nn.Linear(fusion_width, fusion_width),
+        encoded = (text_encoder.width, audio_encoder.width, vision_encoder.width)
+        self.shared_dropout = shared_dropout
+        self.norms, widths = fusion_norms(fusion_norm, encoded, fusion_width)
+        self.fusion = FusionMLP(
+            sum(widths),
+            fusion_width,
+            dropout=dropout,
+            presence_flags=presence_flags,
+            shared_dropout=shared_dropout,
         )
         self.prediction = nn.Sequential(
             nn.ReLU(),
@@ -83,7 +94,7 @@ class SupArc(nn.Module):
             nn.ReLU(),
             nn.Linear(fusion_width, 1),
         )
-        used = presence_flags(tuple(modalities), torch.device("cpu"))
+        used = subset_flags(tuple(modalities), torch.device("cpu"))
         self.register_buffer("used", used, persistent=False)  # (3,) bool
         learned = mask_vector == "learned"
         self.mask_vectors = nn.ParameterList(
@@ -105,7 +116,13 @@ class SupArc(nn.Module):
         hidden = {"audio": config.audio_hidden, "vision": config.vision_hidden}
         widths = {"audio": audio_width, "vision": vision_width}
         audio, vision = (
-            SequenceEncoder(width=widths[name], hidden=hidden[name], layers=config.lstm_layers)
+            SequenceEncoder(
+                width=widths[name],
+                hidden=hidden[name],
+                layers=config.lstm_layers,
+                pooling=config.sequence_pooling,
+                standardise=config.standardise,
+            )
             for name in ("audio", "vision")
         )
         return cls(
@@ -122,7 +139,16 @@ class SupArc(nn.Module):
             dropout=config.dropout,
             mask_vector=config.mask_vector,
             modalities=config.modalities,
+            fusion_norm=config.fusion_norm,
+            presence_flags=config.presence_flags,
+            shared_dropout=config.shared_dropout,
         )
+
+    def learn_scale(self, audio: tuple[Tensor, Tensor], vision: tuple[Tensor, Tensor]) -> None:
+        """Standardise, where that is asked for, by a training split's frames (N, T, D) and
+        lengths (N,)."""
+        self.audio_encoder.learn_scale(*audio)
+        self.vision_encoder.learn_scale(*vision)
 
     def encode(
         self,
@@ -184,14 +210,15 @@ class SupArc(nn.Module):
         Returns:
             (B, D), or (K, B, D) for K subsets.
         """
-        flags = presence_flags(present, encodings.present.device)
+        flags = subset_flags(present, encodings.present.device)
         kept = encodings.present if flags is None else encodings.present & flags  # (..., B, 3)
         parts = []
-        for index, encoded in enumerate(encodings[:3]):
-            vector = self.mask_vectors[index].to(encoded.dtype)
-            parts.append(torch.where(kept[..., index, None], encoded, vector))
         with full_precision(encodings.text):
-            return self.fusion(torch.cat(parts, dim=-1))
+            for index, norm in enumerate(self.norms):
+                encoded = norm(encodings[index])
+                vector = self.mask_vectors[index].to(encoded.dtype)
+                parts.append(torch.where(kept[..., index, None], encoded, vector))
+            return self.fusion(torch.cat(parts, dim=-1), kept)
 
     def predict(self, fusion: Tensor) -> Tensor:
         """Scores (..., 1) of fusion vectors (..., D)."""
@@ -236,7 +263,7 @@ class SupArc(nn.Module):
         }
 
 
-def presence_flags(present: Presence, device: torch.device) -> Tensor | None:
+def subset_flags(present: Presence, device: torch.device) -> Tensor | None:
     """Any way of naming a subset of modalities, as a bool tensor (..., 3)."""
     if present is None:
         return None

@@ -23,6 +23,7 @@ from mmsa_suparc.model import SupArc
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.progress import progress
 from mmsa_suparc.training import feeding, processes
+from mmsa_suparc.training.averaging import Averages
 from mmsa_suparc.training.evaluation import MetricsFunction, encode_text, evaluate, predict
 from mmsa_suparc.training.optimiser import make_optimiser, make_schedule
 from mmsa_suparc.training.runtime import Runtime
@@ -100,6 +101,7 @@ def fit(
     """
     if not config.use_finetune:
         train, valid = (encode_text(model, clips, runtime) for clips in (train, valid))
+    model.learn_scale((train.audio, train.audio_lengths), (train.vision, train.vision_lengths))
     valid = feeding.placed(valid, runtime.device)
     training = Training(model, train, config, runtime, seed)
     result = training.restore(states)
@@ -115,13 +117,15 @@ def fit(
             started = time.perf_counter()
             row: Row = {"epoch": epoch, **training.epoch(epoch, saving.watched(should_stop))}
             trained = time.perf_counter()
-            prediction = predict(model, valid, runtime, batch_size=config.evaluation_batch_size)
-            measured = evaluate(prediction, valid.scores, metrics)
-            row |= {f"valid_{name}": value for name, value in measured.items()}
-            row["learning_rate"] = training.schedule.get_last_lr()[-1]
-            row["train_seconds"] = trained - started
-            row["valid_seconds"] = time.perf_counter() - trained
-            if result.take(row, model, config.KeyEval):
+            with training.averages.in_place():
+                prediction = predict(model, valid, runtime, batch_size=config.evaluation_batch_size)
+                measured = evaluate(prediction, valid.scores, metrics)
+                row |= {f"valid_{name}": value for name, value in measured.items()}
+                row["learning_rate"] = training.schedule.get_last_lr()[-1]
+                row["train_seconds"] = trained - started
+                row["valid_seconds"] = time.perf_counter() - trained
+                is_best = result.take(row, model, config.KeyEval)
+            if is_best:
                 assert result.best_weights is not None
                 on_best(result.best_weights)
             saving.keep(epoch, partial(training.state, result))
@@ -157,7 +161,10 @@ class Training:
         self.batch_size = contrastive_batch_size(config)
         self.count = -(-len(train) // self.batch_size)  # batches an epoch
         steps = -(-self.count // config.accumulation) * config.epochs
-        self.schedule = make_schedule(self.plain_optimiser, steps=steps, warmup=config.warmup)
+        self.schedule = make_schedule(
+            self.plain_optimiser, steps=steps, warmup=config.warmup, kind=config.schedule
+        )
+        self.averages = Averages(model, config.ema)
         # In several processes the step shares gradients; under fp16 the optimiser scales them.
         self.step, self.optimiser = self.accelerator.prepare(self.plain_step, self.plain_optimiser)
         if config.compile:
@@ -176,6 +183,7 @@ class Training:
             best_weights = restore(
                 saved, self.model, self.plain_optimiser, self.schedule, self.accelerator.scaler
             )
+            self.averages.restore(saved.tensors, saved.numbers.get("averaged_steps", 0))
             return Fit(saved.numbers["history"], saved.numbers["best_epoch"], best_weights)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(
@@ -185,11 +193,20 @@ class Training:
 
     def state(self, result: Fit) -> State:
         """The whole state after an epoch, from which :meth:`restore` goes on."""
-        numbers = {"history": result.history, "best_epoch": result.best_epoch}
-        return capture(
+        averages = self.averages
+        numbers = {
+            "history": result.history,
+            "best_epoch": result.best_epoch,
+            "averaged_steps": averages.steps,
+        }
+        state = capture(
             self.model, self.plain_optimiser, self.schedule, self.accelerator.scaler,
-            result.best_weights, numbers, is_best=result.history[-1]["best"],
+            result.best_weights, numbers,
+            # Where there are averages, the best weights are some of those.
+            is_best=result.history[-1]["best"] and not averages.tensors(),
         )  # fmt: skip
+        state.tensors.update(averages.tensors())
+        return state
 
     def epoch(self, epoch: int, should_stop: Callable[[], bool]) -> dict[str, float]:
         """Train on every clip once; the means over clips of ``loss`` and ``loss_<term>``.
@@ -245,6 +262,7 @@ class Training:
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or inf)
         self.optimiser.step()
         self.schedule.step()
+        self.averages.update()
         self.optimiser.zero_grad(set_to_none=True)
         return norm if accelerator.scaler is None else None
 

@@ -66,11 +66,12 @@ class TrainingStep(nn.Module):
     def losses(self, encodings: Encodings, scores: Tensor, batch_size: int) -> Losses:
         """The losses of the whole batch, from this process's part of the encodings."""
         model, objective = self.model, self.objective
-        fusion = model.fuse(encodings)  # (B/N, D)
+        fusion, fused = self._fused(encodings)
         prediction = model.predict(fusion if not self.mask_rate else self._augmented(encodings))
         parts = [prediction, fusion, scores[:, None]]
         if objective.needs_masked:
-            fused = model.fuse(encodings, self.subsets)  # (6, B/N, D)
+            if fused is None:
+                fused = model.fuse(encodings, self.subsets)  # (6, B/N, D)
             parts.append(fused.transpose(0, 1).flatten(1))
             if objective.weight_masked > 0:
                 parts.append(model.predict(fused)[..., 0].T)
@@ -88,6 +89,15 @@ class TrainingStep(nn.Module):
             total = total + 0.0 * prediction.sum()
         self.finite = torch.isfinite(whole[0][:, 0].detach())
         return total, terms
+
+    def _fused(self, encodings: Encodings) -> tuple[Tensor, Tensor | None]:
+        """The complete fusion vectors (B/N, D) and, where they share a dropout mask, which they do
+        within one call, the masked ones (6, B/N, D)."""
+        if not (self.model.shared_dropout and self.objective.needs_masked):
+            return self.model.fuse(encodings), None
+        complete = torch.ones_like(self.subsets[:1])
+        every = self.model.fuse(encodings, torch.cat([complete, self.subsets]))
+        return every[0], every[1:]
 
     def _augmented(self, encodings: Encodings) -> Tensor:
         """Fusion vectors with modalities masked at random; who would keep none keeps all."""

@@ -116,3 +116,15 @@ def test_files_are_found_by_name() -> None:
     with pytest.raises(UserError) as error:
         plan.find_file("nope")
     assert str(error.value).count("baselines") == 1
+
+
+def test_every_option_of_the_method_has_a_variant_of_its_own() -> None:
+    file = plan.read(plugin_configs() / "bench" / "options.yaml")
+    tried = {key for variant in file.variants.values() for key in variant.set}
+    assert tried >= {
+        "presence_flags", "mask_vector", "fusion_norm", "standardise", "shared_dropout",
+        "contrastive_batch_size", "text_pooling", "sequence_pooling", "layer_decay", "ema",
+        "schedule", "bucket_by_length", "sampling",
+    }  # fmt: skip
+    for name, variant in file.variants.items():
+        assert SupArcConfig(**variant.set) != SupArcConfig() or name == file.reference

@@ -34,6 +34,27 @@ def make_model(*, dropout: float = 0.1) -> SupArc:
     )
 
 
+def configured(config: SupArcConfig, *, layers: int = 1, dropout: float = 0.1) -> SupArc:
+    """The network of a configuration, with a BERT of so many layers and such a dropout."""
+    torch.manual_seed(0)
+    bert = BertConfig(
+        vocab_size=len(vocabulary()),
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=16,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    small = {"audio_hidden": 8, "vision_hidden": 8, "fusion_width": 16}
+    return SupArc.from_config(
+        config.model_copy(update=small),
+        transformer=BertModel(bert),
+        audio_width=12,
+        vision_width=16,
+    )
+
+
 def make_clips(split: str) -> Clips:
     fields = feature_file({"train": 200, "valid": 60})[split]
     return Clips(

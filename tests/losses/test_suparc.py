@@ -18,7 +18,7 @@ OPTIONS = [
         ("negatives", "positives", "both", "none"),
         ("subtract", "add"),
         ("score_difference", "constant"),
-        ("threshold", "class"),
+        ("threshold", "class", "rounded"),
     )
 ]
 

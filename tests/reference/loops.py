@@ -25,6 +25,8 @@ def suparc_loops(
     def is_positive(i: int, j: int) -> bool:
         if sampling == "class":
             return bool(torch.sign(scores[i]) == torch.sign(scores[j]))
+        if sampling == "rounded":
+            return round(scores[i].item()) == round(scores[j].item())
         return bool((scores[i] - scores[j]).abs() <= threshold + 1e-4)
 
     def logit(i: int, j: int) -> Tensor:

@@ -16,19 +16,33 @@ from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.runs import servable
 from mmsa_suparc.runs.servable import Serving
 
+#: What changes the network.
+OPTIONS = (
+    "presence_flags=true", "fusion_norm=projection", "standardise=true",
+    "sequence_pooling=attention", "shared_dropout=true",
+)  # fmt: skip
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+
+def trained(folder: Path, *values: str) -> Path:
     from mmsa_suparc.cli import main
 
-    folder = tmp_path_factory.mktemp("export")
+    chosen = [word for value in ("mask_vector=learned", *values) for word in ("--set", value)]
     assert main(
         ["-m", "suparc", "-d", "demo", "-s", "1", "--epochs", "1", "-v", "0", "--run-dir",
-         str(folder / "run"), "--res-save-dir", str(folder / "table"),
-         "--set", "mask_vector=learned"]
+         str(folder / "run"), "--res-save-dir", str(folder / "table"), *chosen]
     ) == 0  # fmt: skip
     mmsa_suparc.unregister()
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+    return trained(tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="module")
+def run_with_options(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
+    return trained(tmp_path_factory.mktemp("options"), *OPTIONS)
 
 
 def inputs(served: Serving, clips: int, frames: int, *, tokens: bool) -> tuple[torch.Tensor, ...]:
@@ -65,6 +79,15 @@ def expected(served: Serving, given: tuple[torch.Tensor, ...], *, tokens: bool) 
     ],
 )
 def test_the_file_agrees(kind: str, tokens: bool, run: Path) -> None:
+    check(kind, tokens, run)
+
+
+@pytest.mark.parametrize("kind", ["onnx", pytest.param("torch", marks=pytest.mark.slow)])
+def test_the_file_of_a_network_with_every_option_agrees(kind: str, run_with_options: Path) -> None:
+    check(kind, False, run_with_options)
+
+
+def check(kind: str, tokens: bool, run: Path) -> None:
     more = ["--with-text-encoder"] if tokens else []
     done = subprocess.run(
         [sys.executable, "-m", "mmsa_suparc", "export", "--run", str(run), "--out", "model",

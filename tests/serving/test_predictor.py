@@ -75,6 +75,23 @@ def train(folder: Path, *values: str) -> Path:
     return folder / "run"
 
 
+def test_the_scores_are_those_of_a_run_with_every_option(
+    tmp_path: Path, clips: dict[str, Any]
+) -> None:
+    run = train(
+        tmp_path, "presence_flags=true", "fusion_norm=projection", "standardise=true",
+        "sequence_pooling=attention", "shared_dropout=true", "ema=0.9", "layer_decay=0.8",
+    )  # fmt: skip
+    predictor = SupArcPredictor.from_run(run)
+    assert (predictor.model.audio_encoder.standardise.scale != 1).all()
+    table = pd.read_csv(run / "seed-1" / "predictions.csv")
+    expected = table[table["split"] == "test"]["prediction"].to_numpy()[:12]
+    np.testing.assert_allclose(scores(predictor.predict_features(clips)), expected, atol=1e-4)
+    predictor.save_pretrained(tmp_path / "saved")
+    again = SupArcPredictor.from_pretrained(tmp_path / "saved")
+    np.testing.assert_allclose(scores(again.predict_features(clips)), expected, atol=1e-4)
+
+
 def test_mixed_precision_is_the_text_encoders_alone(
     mmsa: Callable, demo: Demo, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from mmsa_suparc.data.batches import batch_places
 from mmsa_suparc.errors import DivergedError
 from mmsa_suparc.training import feeding, loop, tally
 from mmsa_suparc.training.runtime import Runtime
-from tests.helpers.small import FAST, make_clips, make_model
+from tests.helpers.small import FAST, configured, make_clips, make_model
 
 CPU = torch.device("cpu")
 #: What copies a number to the host, or a size that only the device knows.
@@ -56,14 +56,18 @@ CONFIGURATIONS = {
     "accumulation": {"accumulation": 2},
     "no clipping": {"clip_norm": 0.0},
     "gradient caching": {"contrastive_batch_size": 48},
+    "flags": {"presence_flags": True, "shared_dropout": True, "sampling": "rounded"},
+    "norms": {"fusion_norm": "projection", "mask_vector": "learned"},
+    "frames": {"standardise": True, "sequence_pooling": "attention"},
+    "mean of frames": {"sequence_pooling": "mean"},
+    "averages": {"ema": 0.9, "layer_decay": 0.5, "schedule": "cosine"},
 }
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_steady_step_asks_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = FAST.model_copy(update=CONFIGURATIONS[name])
-    model = make_model()
-    model.text_encoder.pooling = config.text_pooling
+    model = configured(config)
     training = loop.Training(model, make_clips("train"), config, Runtime(CPU, "fp32"), 1)
     seen: dict[int, Counter[str]] = {}
     counting = Counting()

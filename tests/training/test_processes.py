@@ -79,6 +79,7 @@ def test_every_clip_is_evaluated_once(found: dict) -> None:
 
 def test_training_gives_the_same_weights_and_metrics(found: dict) -> None:
     assert same(found, "fitted", 1e-4) > 20
+    assert same(found, "options", 1e-4) > 20
 
 
 def test_what_processes_tell_each_other(found: dict) -> None:

@@ -10,7 +10,7 @@ import torch
 from mmsa_suparc.training import evaluation, loop, processes
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.step import TrainingStep
-from tests.helpers.small import FAST, make_clips, make_model
+from tests.helpers.small import FAST, configured, make_clips, make_model
 
 
 def main(path: str) -> None:
@@ -47,6 +47,24 @@ def main(path: str) -> None:
         metrics=lambda prediction, scores: {"clips": float(len(prediction))},
         seed=1,
     )
+    options = {
+        "dropout": 0.0, "standardise": True, "sequence_pooling": "attention",
+        "fusion_norm": "projection", "presence_flags": True, "ema": 0.9, "layer_decay": 0.5,
+        "schedule": "cosine", "sampling": "rounded",
+    }  # fmt: skip
+    config = config.model_copy(update=options)
+    model = configured(config, dropout=0.0)
+    with_options = loop.fit(
+        model,
+        replace(clips.take(torch.arange(101)), names=()),
+        valid,
+        config,
+        runtime=runtime,
+        metrics=lambda prediction, scores: {},
+        seed=1,
+    )
+    found |= {f"options.{name}": tensor for name, tensor in with_options.best_weights.items()}
+    found["options"] = torch.tensor([row["valid_Loss"] for row in with_options.history])
     found |= {f"fitted.{name}": tensor for name, tensor in fitted.best_weights.items()}
     found["fitted"] = torch.tensor([row["valid_Loss"] for row in fitted.history])
     found["any"] = torch.tensor(processes.any_of(processes.number() == processes.count() - 1))
