@@ -77,7 +77,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def closest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """The hint alone where a known word is like it; nothing otherwise."""
     by_lower_case = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word[:100].lower(), by_lower_case, n=count, cutoff=0.5)
+    matches = difflib.get_close_matches(word[:100].lower(), by_lower_case, n=count, cutoff=0.51)
     close = [by_lower_case[match] for match in matches]
     if not close:
         return ""

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from mmsa_suparc.config import Float, Layer, plugin_configs, read_file
+from mmsa_suparc.data.fold import Fold
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
+from mmsa_suparc.names import LARGEST_SEED, METRICS
 from mmsa_suparc.toolkit import settings
 
 
@@ -56,6 +58,44 @@ class Search:
     trials: int
     out: Path
     storage: str | None
+    #: Of a cross-validation: folds, the splits that they are made of, seeds a trial, and seeds with
+    #: which the best are trained again.
+    folds: int | None = None
+    pool: tuple[str, ...] = ("train", "valid")
+    seeds: int = 1
+    fresh: int = 3
+
+    @property
+    def search_seeds(self) -> tuple[int, ...]:
+        return self._seeds(0, self.seeds)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """None of them is a seed of the search."""
+        return self._seeds(self.seeds, self.fresh)
+
+    def _seeds(self, first: int, number: int) -> tuple[int, ...]:
+        """Behind ``seed``; behind the largest comes 0."""
+        return tuple((self.seed + first + k) % (LARGEST_SEED + 1) for k in range(number))
+
+    @property
+    def every_fold(self) -> list[Fold]:
+        return [Fold(k, self.folds or 0, self.pool) for k in range(1, (self.folds or 0) + 1)]
+
+    @property
+    def metric(self) -> str:
+        """By which trials are compared: ``KeyEval``; ``Loss`` is the MAE over clips."""
+        name = str(self.config().values["KeyEval"])
+        return "MAE" if name == "Loss" else name
+
+    @property
+    def sign(self) -> float:
+        """What makes lower better."""
+        return 1.0 if METRICS[self.metric].better == "lower" else -1.0
+
+    def storage_url(self) -> str:
+        """Where the trials are: as asked, or in the folder of the results."""
+        return self.storage or f"sqlite:///{(self.out / 'trials.db').resolve()}"
 
     def config(self, *above: Layer) -> settings.ModelConfig:
         """The configuration that is searched from, with values above it.

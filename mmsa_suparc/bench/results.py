@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Joined:
         """The first fold's."""
         return self.folds[0].cell
 
-    @property
+    @cached_property
     def record(self) -> dict[str, Any]:
         """Metrics of the out-of-fold predictions as ``test``, means over folds as ``valid``."""
         records = [one.record["metrics"] for one in self.folds if one.record]
@@ -109,12 +110,21 @@ class Joined:
         """id, label, prediction of every clip, from the fold that tests it.
 
         Raises:
-            UserError: two folds test one clip.
+            UserError: two folds test one clip, or this is asked of another split.
         """
+        if split != "test":
+            raise UserError(f"{self.in_words(split)}: folds share no such split; expected test")
+        return self._tested
+
+    @cached_property
+    def _tested(self) -> pd.DataFrame:
         table = pd.concat([one.predictions("test") for one in self.folds], ignore_index=True)
         twice = table["id"][table["id"].duplicated()]
         if len(twice):
-            raise UserError(f"clip '{twice.iloc[0]}' is in two folds of {self.in_words(split)}")
+            raise UserError(
+                f"{self.in_words('test')}: clip '{twice.iloc[0]}' is in two folds; they were cut "
+                "by other versions of scikit-learn? Start in another folder"
+            )
         return table
 
     def known_clips(self, split: str = "test") -> KnownClips:
@@ -154,14 +164,23 @@ class Results:
     def of(self, dataset: str, variant: str) -> Sequence[CellResult | Joined]:
         """What a variant gave, by seed: its finished cells; of a cross-validation the seeds whose
         folds are all finished, each joined."""
-        found = self._finished(dataset, variant)
         if self.plan.folds is None:
-            return found
-        by_seed: dict[int, list[CellResult]] = {}
-        for result in found:
-            by_seed.setdefault(result.cell.seed, []).append(result)
-        whole = (folds for folds in by_seed.values() if len(folds) == self.plan.folds)
-        return [Joined(tuple(folds)) for folds in whole]
+            return self._finished(dataset, variant)
+        return self._joined.get((dataset, variant), [])
+
+    @cached_property
+    def _joined(self) -> dict[tuple[str, str], list[Joined]]:
+        """By data set and variant, the seeds whose folds are all finished."""
+        folds: dict[tuple[str, str, int], list[CellResult]] = {}
+        for result in self.cells:
+            if result.record is not None:
+                cell = result.cell
+                folds.setdefault((cell.dataset, cell.variant, cell.seed), []).append(result)
+        found: dict[tuple[str, str], list[Joined]] = {}
+        for (dataset, variant, _), parts in folds.items():
+            if len(parts) == self.plan.folds:
+                found.setdefault((dataset, variant), []).append(Joined(tuple(parts)))
+        return found
 
     def _finished(self, dataset: str, variant: str) -> list[CellResult]:
         return [

@@ -39,19 +39,12 @@ def search(
     Raises:
         UserError: Optuna is not installed; no such device; no trial ended.
     """
-    try:
-        import optuna
-    except ImportError:
-        raise UserError(
-            "mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'"
-        ) from None
+    optuna = require_optuna()
     find_device(wanted.device)  # or refuse it
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     wanted.out.mkdir(parents=True, exist_ok=True)
-    storage = wanted.storage or f"sqlite:///{(wanted.out / 'trials.db').resolve()}"
     study = optuna.create_study(
         study_name=f"{wanted.model}-{wanted.dataset}",
-        storage=storage,
+        storage=wanted.storage_url(),
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=wanted.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
@@ -81,6 +74,22 @@ def search(
     return dict(study.best_params)
 
 
+def require_optuna() -> Any:
+    """The library, which speaks of errors only.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            "mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
 def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
     """Train with these values; the best validation ``KeyEval``, lower is better."""
     import optuna
@@ -105,8 +114,6 @@ def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:
 
 
 def _write(wanted: Search, study: Any) -> None:
-    import optuna
-
     config = wanted.config()
     best = {key: config.values[key] for key in sorted(config.chosen)} | study.best_params
     head = (
@@ -114,6 +121,13 @@ def _write(wanted: Search, study: Any) -> None:
         f"{wanted.dataset}: {study.best_value:.4f}.\n"
     )
     write_text(wanted.out / "best.yaml", head + yaml.safe_dump(best))
+    write_trials(wanted, study)
+
+
+def write_trials(wanted: Search, study: Any) -> None:
+    """``trials.csv``, and ``importance.svg`` where there is something to be important."""
+    import optuna
+
     table = study.trials_dataframe(attrs=("number", "value", "params", "state"))
     write_text(wanted.out / "trials.csv", table.to_csv(index=False))
     finished = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))

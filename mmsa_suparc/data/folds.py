@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mmsa_suparc.data.fold import Fold, pool_in_words
+from mmsa_suparc.data.fold_scale import FROM_VIDEO, by_training_clips
 from mmsa_suparc.data.groups import FIELD, known_groups, whole_groups
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import SPLITS
@@ -41,7 +42,8 @@ class Cut:
 
     def of(self, content: FeatureFile, splits: Sequence[str] = SPLITS) -> FeatureFile:
         """The new splits, each a copy in memory of its clips; what is no row a clip (a recipe) is
-        as the first pooled split has it, and what some of them lack is left out.
+        as the first pooled split has it, and what some of them lack is left out. Features with a
+        recorded normalisation get that of the new training clips.
 
         Raises:
             UserError: a field whose rows have another shape in another split.
@@ -49,13 +51,16 @@ class Cut:
         parts = [content[split] for split in self.pool]
         shared = [name for name in parts[0] if all(name in part for part in parts)]
         counts = [len(part["id"]) for part in parts]
-        return {
-            split: {
-                name: _rows(name, [part[name] for part in parts], counts, self.places[split])
-                for name in shared
-            }
-            for split in splits
-        }
+
+        def rows(split: str, names: Sequence[str]) -> dict[str, Any]:
+            places = self.places[split]
+            return {name: _rows(name, [p[name] for p in parts], counts, places) for name in names}
+
+        made = {split: rows(split, shared) for split in splits}
+        if "recipe" not in shared:
+            return made
+        scaled = [name for name in shared if name.startswith((*FROM_VIDEO, "recipe"))]
+        return by_training_clips(made, rows("train", scaled))
 
 
 def _rows(name: str, values: list[Any], counts: list[int], places: np.ndarray) -> Any:

@@ -149,7 +149,7 @@ def _split(
     words = np.array(["Negative", "Neutral", "Positive"])
     content: dict[str, Any] = {
         "id": [row.id for row in rows],
-        FIELD: [row.group for row in rows],
+        FIELD: [row.group if row.group != row.id else "" for row in rows],
         "raw_text": [row.text for row in rows],
         "regression_labels": scores,
         "classification_labels": np.sign(scores) + 1,

@@ -111,6 +111,16 @@ def test_a_killed_cross_validation_goes_on_and_predicts_each_clip_once(
     assert "4 trainings, 1 to do" in out
 
 
+def test_five_folds_of_the_embedded_data_set(mmsa: Callable, demo: Demo) -> None:
+    bench_file(data_sets=["demo"], folds=None, variants={"lf_dnn": {}}, reference="lf_dnn")
+    status, out, err = mmsa("bench", "bench.yaml", "--out", "out", "--folds", 5, "--jobs", 2)
+    assert (status, err) == (0, ""), out
+    assert "5 of 5 done" in out
+    table = pd.read_csv("out/out_of_fold.csv")
+    assert len(table) == table["id"].nunique() == 1300
+    assert table.groupby("fold").size().between(240, 280).all()
+
+
 def test_the_other_splits_change_nothing_where_they_are_not_pooled(
     mmsa: Callable, demo: Demo
 ) -> None:

@@ -13,6 +13,7 @@ from mmsa_suparc.bench.ranges import read_ranges
 from mmsa_suparc.config import SupArcConfig, plugin_configs
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, UserError
+from mmsa_suparc.toolkit import settings
 from tests.helpers.ends_well import ends_well
 
 RANGES = {
@@ -68,12 +69,16 @@ def test_mistakes_are_named(mmsa: Callable, demo: Demo) -> None:
         read_ranges("tfn", None)
 
 
-def test_shipped_ranges_are_of_known_values_and_hold_the_defaults() -> None:
-    defaults = SupArcConfig()
-    for path in (plugin_configs() / "tune").glob("*.yaml"):
+def test_shipped_ranges_are_of_known_values_and_hold_the_defaults(registered: None) -> None:
+    files = sorted((plugin_configs() / "tune").glob("*.yaml"))
+    assert {path.stem for path in files} == {"suparc", "self_mm", "misa"}
+    for path in files:
+        defaults = settings.load(path.stem, "mosi").values
+        if path.stem == "suparc":
+            defaults = SupArcConfig().model_dump()
         for name, each in read_ranges(path.stem, None).items():
-            value = getattr(defaults, name)
-            assert value in each.choices if each.choices else each.low <= value <= each.high
+            value = defaults[name]
+            assert value in each.choices if each.choices else each.low <= value <= each.high, name
 
 
 @pytest.mark.parametrize(

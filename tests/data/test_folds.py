@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,39 @@ def test_a_clip_keeps_all_that_is_known_of_it() -> None:
                 split, place = rows[str(clip)]
                 for name in set(fields) - {"recipe"}:
                     np.testing.assert_array_equal(fields[name][row], made[split][name][place])
+
+
+def test_a_recorded_normalisation_is_of_the_fold_s_training_clips() -> None:
+    """The frames as a video gives them are the same: only mean and deviation are others."""
+    made = content()
+    record = {"recipe": {}, "audio": {"mean": [3.0] * 12, "deviation": [2.0] * 12}}
+    for split in SPLITS:
+        made[split]["recipe"] = json.dumps(record)
+    raw = {
+        str(one): 3.0 + 2.0 * frames[:length]
+        for fields in made.values()
+        for one, frames, length in zip(
+            fields["id"], fields["audio"], fields["audio_lengths"], strict=True
+        )
+    }
+    vision = np.concatenate([made[split]["vision"] for split in SPLITS])
+    seen = set()
+    for parts in cuts(made, 2):
+        found = json.loads(parts["test"]["recipe"])["audio"]
+        seen.add(found["mean"][0])
+        frames = np.concatenate([raw[str(one)] for one in parts["train"]["id"]])
+        np.testing.assert_allclose(found["mean"], frames.mean(axis=0), atol=1e-4)
+        np.testing.assert_allclose(found["deviation"], frames.std(axis=0), atol=1e-4)
+        for fields in parts.values():
+            for one, values, length in zip(
+                fields["id"], fields["audio"], fields["audio_lengths"], strict=True
+            ):
+                expected = (raw[str(one)] - found["mean"]) / found["deviation"]
+                np.testing.assert_allclose(values[:length], expected, atol=1e-3)
+                assert not values[length:].any()
+        assert sum(len(fields["vision"]) for fields in parts.values()) == len(vision)
+        assert "vision" not in json.loads(parts["train"]["recipe"])
+    assert len(seen) == 2
 
 
 def test_the_order_of_the_clips_changes_nothing() -> None:
