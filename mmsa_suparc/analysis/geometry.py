@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from mmsa_suparc.analysis import diagnostics
 from mmsa_suparc.analysis.section import Section, axes
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results
@@ -26,14 +27,32 @@ SEED = 0
 
 
 def section(results: Results, dataset: str) -> Section | None:
-    """There where cells of SupArc were probed for their geometry."""
+    """There where cells of SupArc tell what their losses did, or were probed for their geometry."""
     shown = {
         variant: probed[0]
         for variant in results.plan.variants
         if (probed := [c for c in results.trained(dataset, variant) if c.folder.fusion.is_file()])
     }
-    if not shown:
+    losses = diagnostics.table(results, dataset)
+    if not shown and losses is None:
         return None
+    found = Section(
+        f"Geometry on {dataset}",
+        "The angle between two fusion vectors against the difference of their scores, the space "
+        "itself, coloured by score, and what the losses did to it.",
+    )
+    if shown:
+        _add_vectors(found, results, dataset, shown)
+    if losses is not None:
+        found.tables.append(losses[0])
+        found.warnings += losses[1]
+    return found
+
+
+def _add_vectors(
+    found: Section, results: Results, dataset: str, shown: dict[str, CellResult]
+) -> None:
+    """Table, pictures and warnings of the fusion vectors of these cells, by variant."""
     table = Table(
         f"{dataset}-geometry", f"Fusion vectors of the test clips on {dataset}",
         ["variant", "Spearman (angle, Δ)", "effective rank", "uniformity", "threshold", "alignment",
@@ -44,12 +63,7 @@ def section(results: Results, dataset: str) -> Section | None:
                "(score units). Triplet order: share of clips and nested pairs whose complete "
                "vector is closer to the one with fewer modalities masked."],
     )  # fmt: skip
-    found = Section(
-        f"Geometry on {dataset}",
-        "The angle between two fusion vectors against the difference of their scores, and the "
-        "space itself, coloured by score.",
-        [table],
-    )
+    found.tables.append(table)
     clips = next(iter(shown.values())).known_clips()
     of_variant = {variant: vectors(cell, clips) for variant, cell in shown.items()}
     figure, (curve,) = axes()
@@ -75,7 +89,6 @@ def section(results: Results, dataset: str) -> Section | None:
     curve.legend(fontsize=7, frameon=False)
     found.figures[f"{dataset}-geometry"] = figure
     found.figures[f"{dataset}-projection"] = _projections(of_variant, clips.labels)
-    return found
 
 
 def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figure:

@@ -50,6 +50,10 @@ class CellResult:
         """All values that it was trained with, its model's own included."""
         return self._seed.read_config()
 
+    def diagnostics(self) -> dict[str, Any] | None:
+        """What its losses did; see :meth:`SeedFolder.read_diagnostics`."""
+        return self._seed.read_diagnostics()
+
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
         path = self.folder.path / name

@@ -40,6 +40,16 @@ class Objective(nn.Module):
         self.weight_masked = weight_masked
 
     @property
+    def weights(self) -> dict[str, float]:
+        """By the names of the terms."""
+        return {
+            "mae": 1.0,
+            "suparc": self.weight_suparc,
+            "triplet": self.weight_triplet,
+            "masked": self.weight_masked,
+        }
+
+    @property
     def needs_masked(self) -> bool:
         """Whether the masked fusion vectors have to be computed at all."""
         return self.weight_triplet > 0 or self.weight_masked > 0

@@ -119,7 +119,9 @@ def _sum_over_anchors(
         cosine = unit[rows] @ unit.T  # (R, B), cos θ
         if numbers.margin_on != "none" and numbers.margin > 0.0:
             with_margin = _cosine_with_margin(
-                cosine, _margin_angles(scores, rows, numbers), numbers.margin_sign
+                cosine,
+                margin_angles(scores, rows, margin=numbers.margin, scale=numbers.margin_scale),
+                numbers.margin_sign,
             )
             if numbers.margin_on == "both":
                 cosine = with_margin
@@ -176,11 +178,21 @@ class _InBlocks(torch.autograd.Function):
         return gradient * ctx.gradient, None, None
 
 
-def _margin_angles(scores: Tensor, rows: slice, numbers: _Numbers) -> Tensor:
-    """φ_ij in radians, within [0, π]: a larger one has no further effect."""
-    if numbers.margin_scale == "score_difference":
-        return (numbers.margin * score_differences(scores, rows)).clamp(max=math.pi)  # (R, B)
-    return scores.new_full((1, 1), min(numbers.margin, math.pi))
+def margin_angles(scores: Tensor, rows: slice, *, margin: float, scale: MarginScale) -> Tensor:
+    """φ_ij in radians, within [0, π]: a larger one has no further effect.
+
+    Args:
+        scores: (B,), score units.
+        rows: the R anchors.
+        margin: radians per score unit, or radians where ``scale`` is ``constant``.
+        scale: what the margin grows with.
+
+    Returns:
+        (R, B), or (1, 1) for a constant.
+    """
+    if scale == "score_difference":
+        return (margin * score_differences(scores, rows)).clamp(max=math.pi)
+    return scores.new_full((1, 1), min(margin, math.pi))
 
 
 def _cosine_with_margin(cosine: Tensor, phi: Tensor, sign: MarginSign) -> Tensor:

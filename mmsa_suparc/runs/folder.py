@@ -16,7 +16,7 @@
       run.log            what the trainer said
       model.safetensors  the best weights; model.json beside it: SHA-256, identity, code, shapes
       predictions.csv    split, id, label, prediction
-      metrics.json       by split
+      metrics.json       by split; of SupArc also diagnostics: pairs, margins, gradients
       checkpoint.pth     the toolkit's, while training
       state-*            the training's state, while it goes on (``training/state.py``)
 """
@@ -32,14 +32,16 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic import ValidationError
 from torch import Tensor
 
+from mmsa_suparc.config import first_of
 from mmsa_suparc.data import fingerprints, store
 from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
-from mmsa_suparc.runs.records import Records
+from mmsa_suparc.runs.records import Diagnostics, Records
 from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_tensors
 from mmsa_suparc.training.state import StateFolder
 
@@ -157,6 +159,7 @@ class SeedFolder:
         identity: Mapping[str, Any],
         predictions: pd.DataFrame,
         metrics: Mapping[str, Any],
+        diagnostics: Mapping[str, Any] | None = None,
     ) -> str:
         """Write what the seed gave; returns the SHA-256 of its weights."""
         checksum = save_tensors(self.weights, weights)
@@ -168,7 +171,8 @@ class SeedFolder:
         }
         write_text(self.path / "model.json", _json(sidecar))
         write_text(self.path / "predictions.csv", predictions.to_csv(index=False))
-        write_text(self.path / "metrics.json", _json(metrics))
+        more = {} if diagnostics is None else {"diagnostics": diagnostics}
+        write_text(self.path / "metrics.json", _json({**metrics, **more}))
         return checksum
 
     def read_config(self) -> dict[str, Any]:
@@ -182,6 +186,19 @@ class SeedFolder:
     def read_predictions(self) -> pd.DataFrame:
         """split, id, label, prediction of the validation and the test clips, in their order."""
         return read_table(self.path / "predictions.csv")
+
+    def read_diagnostics(self) -> dict[str, Any] | None:
+        """What the losses did; None for another model, or a run of an older version.
+
+        Raises:
+            UserError: something else stands there.
+        """
+        path = self.path / "metrics.json"
+        found = read_mapping(path).get("diagnostics") if path.is_file() else None
+        try:
+            return None if found is None else Diagnostics.model_validate(found).model_dump()
+        except ValidationError as error:
+            raise UserError(f"{path}: diagnostics: {first_of(error)}; train again") from None
 
     def read_checksum(self) -> str:
         """The SHA-256 of the weights that were written."""

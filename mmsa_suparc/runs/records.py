@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from mmsa_suparc.config import first_of
 from mmsa_suparc.data import store
@@ -85,3 +85,21 @@ class SeedRecord(BaseModel):
     metrics: _Metrics
     weights: str
     identity: dict[str, Any]
+
+
+class Diagnostics(BaseModel):
+    """What ``training.diagnosis`` tells of a seed."""
+
+    clips: int
+    batch: int
+    pairs: dict[str, float | None] | None
+    norms: dict[str, float]
+    cosines: dict[str, float | None]
+    warnings: list[str]
+
+    @field_validator("norms")
+    @classmethod
+    def _with_the_mae(cls, norms: dict[str, float]) -> dict[str, float]:
+        if "mae" not in norms:
+            raise ValueError("expected that of 'mae'")
+        return norms

@@ -230,8 +230,11 @@ def _keep(
         scores = servable.known_range(config, content)
         servable.write(request.folder, args, content=content, scores=scores)
     checksum = folder.keep(
-        result.weights, identity=identity, predictions=result.predictions, metrics=result.metrics
-    )
+        result.weights, identity=identity, predictions=result.predictions,
+        metrics=result.metrics, diagnostics=result.diagnostics,
+    )  # fmt: skip
+    for warning in (result.diagnostics or {}).get("warnings", ()):
+        print(f"mmsa: seed {result.seed}: {warning}", file=sys.stderr)
     return {
         "model": config.model,
         "dataset": config.dataset,

@@ -36,6 +36,8 @@ class SeedResult:
     predictions: pd.DataFrame  # split, id, label, prediction
     history: list[Row]
     weights: dict[str, torch.Tensor] = field(repr=False)
+    #: What the losses do, where the trainer tells.
+    diagnostics: dict[str, Any] | None = None
 
 
 def train_seed(
@@ -96,9 +98,13 @@ def train_seed(
             )
         )
     context.last_metrics.set(tuple(measured["test"]))
+    diagnostics = None
+    if hasattr(trainer, "diagnose"):
+        diagnostics = trainer.diagnose(model, loaders["valid"])
     del model, trainer, loaders
     gc.collect()
-    return SeedResult(seed, measured, pd.concat(predictions), recorder.history, weights)
+    table = pd.concat(predictions)
+    return SeedResult(seed, measured, table, recorder.history, weights, diagnostics)
 
 
 @contextlib.contextmanager

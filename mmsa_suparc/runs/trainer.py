@@ -15,7 +15,7 @@ from mmsa_suparc.data.text import loading
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.toolkit.calls import logger, metrics_of
 from mmsa_suparc.toolkit.features import clips_of
-from mmsa_suparc.training import evaluation, loop, processes
+from mmsa_suparc.training import diagnosis, evaluation, loop, processes
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.state import StateFolder
@@ -130,6 +130,10 @@ class SupArcTrainer:
     def predict(self, model: nn.Module, dataloader: Any) -> Tensor:
         """Scores (N,) in the order of the split."""
         return self._scores(model, clips_of(dataloader))
+
+    def diagnose(self, model: nn.Module, dataloader: Any) -> dict[str, Any]:
+        """What the losses do to the clips of a split; see :mod:`training.diagnosis`."""
+        return diagnosis.diagnose(_network(model), clips_of(dataloader), self.config, self.runtime)
 
     def _tested(
         self,

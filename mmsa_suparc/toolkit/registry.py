@@ -60,6 +60,10 @@ class AbleTrainer(Trainer, Protocol):
     def measure(self, model: Any, dataloader: Any, mode: str) -> tuple[dict[str, Any], Any]:
         """What :meth:`do_test` and :meth:`predict` give, at once."""
 
+    def diagnose(self, model: Any, dataloader: Any) -> dict[str, Any]:
+        """What the losses do to a split, for ``metrics.json``, as ``runs.records.Diagnostics`` has
+        it; its ``warnings`` are shown at the end of the run."""
+
 
 @dataclass(frozen=True)
 class RegisteredModel:

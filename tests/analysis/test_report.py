@@ -52,6 +52,7 @@ def test_every_section_has_its_table_and_picture(report: Path) -> None:
     )  # fmt: skip
     tables = {path.stem for path in (report.parent / "tables").glob("*.md")}
     assert {"demo-validation", "demo-validation-differences", "demo-triplet"} <= tables
+    assert "demo-losses" in tables
     assert text.count("<svg") == len(figures)
     assert "A &lt;b&gt;title&lt;/b&gt; &amp; more" in text
     assert "1 seed(s)" in text  # a warning: too few to know their spread

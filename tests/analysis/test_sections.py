@@ -14,6 +14,7 @@ import torch
 from mmsa_suparc.analysis import conflict, geometry, intensity, overview
 from mmsa_suparc.analysis import threshold as threshold_study
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, compare
+from mmsa_suparc.errors import UserError
 from mmsa_suparc.losses.pairs import positive_pairs
 from tests.helpers.cells import VALUES, make_cell, make_results
 
@@ -172,3 +173,36 @@ def test_the_threshold_study_counts_the_pairs_that_the_loss_takes(threshold: flo
     positives = positive_pairs(scores, sampling="threshold", threshold=threshold)
     pairs = len(labels) * (len(labels) - 1)
     assert found[threshold] == pytest.approx((int(positives.sum()) - len(labels)) / pairs)
+
+
+def test_what_the_losses_did_is_a_table_of_means_and_each_warning_stands_once(
+    tmp_path: Path,
+) -> None:
+    def told(suparc: float, margin: float) -> dict[str, Any]:
+        return {
+            "clips": 25, "batch": 16,
+            "pairs": {"positives": 0.2, "negatives": 0.8, "margin_mean": margin,
+                      "margin_largest": 2 * margin, "saturated": None},
+            "norms": {"mae": 2.0, "suparc": suparc}, "cosines": {"mae, suparc": 0.5},
+            "warnings": [f"the margin does nothing: {margin:.3f} rad"],
+        }  # fmt: skip
+
+    cells = [
+        make_cell(tmp_path, "SupArc", LABELS, LABELS, seed=seed, diagnostics=told(suparc, margin))
+        for seed, suparc, margin in ((1, 1.0, 0.02), (2, 3.0, 0.04))
+    ]
+    cells.append(make_cell(tmp_path, "older", LABELS, LABELS))
+    section = geometry.section(make_results(*cells), "mosi")
+    (table,) = section.tables
+    assert [entry.text for entry in in_column(table, "variant")] == ["SupArc"]
+    assert in_column(table, "gradient of suparc")[0].number == pytest.approx(1.0)
+    assert in_column(table, "cosine of suparc")[0].number == pytest.approx(0.5)
+    assert in_column(table, "margin (mean)")[0].number == pytest.approx(0.03)
+    assert in_column(table, "saturated")[0].text == "n/a"
+    assert section.warnings == ["mosi, SupArc: the margin does nothing: 0.020 rad (2 of 2 seeds)"]
+
+
+def test_diagnostics_that_are_none_are_refused_in_a_line(tmp_path: Path) -> None:
+    cell = make_cell(tmp_path, "SupArc", LABELS, LABELS, diagnostics={"norms": [1]})
+    with pytest.raises(UserError, match=r"metrics.json: diagnostics: clips: .*; train again"):
+        geometry.section(make_results(cell), "mosi")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def make_cell(
     seed: int = 1,
     values: Mapping[str, Any] | None = None,
     order: np.ndarray | None = None,
+    diagnostics: Mapping[str, Any] | None = None,
 ) -> CellResult:
     """A finished cell that predicted this, on validation as on test.
 
@@ -37,6 +39,7 @@ def make_cell(
         ids: of the clips; numbers by default.
         values: above the model's own, which are :data:`VALUES`.
         order: of the rows in every file.
+        diagnostics: what its losses did.
     """
     count = len(labels)
     ids = ids or [f"clip-{place}" for place in range(count)]
@@ -50,6 +53,8 @@ def make_cell(
     (folder.path / f"seed-{seed}" / "config.yaml").write_text(yaml.safe_dump(config))
     measure = sims_metrics if dataset == "sims" else mosi_metrics
     metrics = dict.fromkeys(("valid", "test"), measure(predictions, labels))
+    measured = {**metrics, "diagnostics": diagnostics} if diagnostics else metrics
+    (folder.path / f"seed-{seed}" / "metrics.json").write_text(json.dumps(measured, default=float))
     cell = Cell(variant, "suparc", dataset, seed, dict(values or {}))
     return CellResult(cell, folder, {"metrics": metrics}, None)
 

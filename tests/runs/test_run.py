@@ -72,6 +72,33 @@ def test_predictions_and_metrics_agree(run_folder: Path) -> None:
             assert measured[split]["Corr"] == pytest.approx(corr, abs=1e-4)
 
 
+def test_metrics_say_what_the_losses_did(run_folder: Path) -> None:
+    for seed in (1, 2):
+        measured = json.loads((run_folder / f"seed-{seed}" / "metrics.json").read_text())
+        found = measured["diagnostics"]
+        assert 0 < found["pairs"]["positives"] < 0.5
+        assert found["pairs"]["positives"] + found["pairs"]["negatives"] == pytest.approx(1)
+        assert 0 < found["pairs"]["margin_mean"] < found["pairs"]["margin_largest"] <= 0.6
+        assert 0 <= found["pairs"]["saturated"] <= 1
+        assert set(found["norms"]) == {"mae", "suparc", "triplet", "masked"}
+        assert -1 <= found["cosines"]["mae, suparc"] <= 1
+        assert all("margin" not in line for line in found["warnings"])
+    records = (run_folder / "records.jsonl").read_text().splitlines()
+    assert all(set(json.loads(line)["metrics"]) == {"valid", "test"} for line in records)
+
+
+def test_a_margin_that_does_nothing_is_named_at_the_end_of_a_run(
+    mmsa: Callable, demo: Demo
+) -> None:
+    mosi = ("--set", "margin_on=positives", "--set", "margin_sign=add")
+    status, _, err = mmsa(*DEMO, "-s", 1, *mosi, "--run-dir", "run")
+    assert status == 0
+    (line,) = [one for one in err.splitlines() if "margin" in one]
+    assert line.startswith("mmsa: seed 1: the margin does nothing: 0.0")
+    measured = json.loads(Path("run/seed-1/metrics.json").read_text())
+    assert any("margin" in one for one in measured["diagnostics"]["warnings"])
+
+
 def test_history_has_every_loss_term_and_the_times(run_folder: Path) -> None:
     history = pd.read_csv(run_folder / "seed-1" / "history.csv")
     assert history["epoch"].tolist() == [1, 2]
