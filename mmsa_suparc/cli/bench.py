@@ -115,10 +115,8 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc import announced
-    from mmsa_suparc.bench import cells, execute, plan, slurm_options
-    from mmsa_suparc.bench.folder import CellFolder
+    from mmsa_suparc.bench import benchmark, plan, slurm_options
     from mmsa_suparc.config import assignments
-    from mmsa_suparc.data import reader
     from mmsa_suparc.training.cuda import has_cuda
 
     of_slurm = slurm_options.read(options.slurm)
@@ -137,37 +135,22 @@ def handle(options: argparse.Namespace) -> int:
         shared["epochs"] = options.epochs
     datasets = options.dataset or file.data_sets
     shared.update(of_own_data(options, datasets))
-    models = {name: cells.models_that_run(name) for name in datasets} if file.all_models else {}
-    made = plan.make_plan(
-        file,
-        models_for=models,
-        data_sets=datasets,
-        seeds=options.seeds,
-        shared=shared,
-        only=options.variant,
-    )
     out = Path(options.out).expanduser()
-    jobs = []
     device = "cuda" if has_cuda() else "cpu"  # what a cell will find for itself
     if options.executor == "ray":  # its machines may have what this one has not
         device = "cuda" if options.gpus else "cpu"
     elif options.executor == "slurm":
         device = of_slurm.device
-    with reader.reading_once():
-        identities = cells.identities_of(made.cells, options.data_root, device=device)
-    for cell, what in zip(made.cells, identities, strict=True):
-        folder = CellFolder(out / "cells" / cells.address(what))
-        done = folder.is_done(made.probes)
-        jobs.append(execute.Job(cell.name, folder, done, folder.failure() is not None))
+    asked = benchmark.prepare(
+        file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
+        only=options.variant, data_root=options.data_root,
+    )  # fmt: skip
     if options.dry_run:
-        _print_plan(made, jobs, options.data_root)
+        _print_plan(asked.plan, asked.jobs, options.data_root)
         return 0
-    for cell, what, job in zip(made.cells, identities, jobs, strict=True):
-        if not job.done:
-            cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
-    # Variants that come to the same values share one training.
-    _run(options, list({job.folder: job for job in jobs}.values()), of_slurm, device)
-    return _report(options, made, jobs, out)
+    asked.write_specs()
+    _run(options, asked.trainings(), of_slurm, device)
+    return _report(options, asked, out)
 
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:
@@ -204,19 +187,20 @@ def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: st
         raise StoppedError("stopped; the same command goes on") from None
 
 
-def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) -> int:
+def _report(options: argparse.Namespace, asked: Any, out: Path) -> int:
     from mmsa_suparc.analysis.report import write_report
     from mmsa_suparc.bench.results import Results
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.runs.environment import versions
 
-    results = Results.collect(made, [job.folder for job in jobs], with_reported=options.reference)
+    folders = [job.folder for job in asked.jobs]
+    results = Results.collect(asked.plan, folders, with_reported=options.reference)
     environment = {
         "command": " ".join(["mmsa", *sys.argv[1:]]),
         **versions(("MMSA", "torch", "transformers")),
     }
     report = write_report(results, out, environment=environment)
-    for dataset in made.datasets:
+    for dataset in asked.plan.datasets:
         if results.labels(dataset).size:
             _print_table(console(), dataset, results)
     failed = [result for result in results.cells if result.status != "done"]
