@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def _print_table(target: Any, dataset: str, results: Any) -> None:
     target.print(table)
 
 
-def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
+def _print_plan(made: Any, jobs: Sequence[Any], data_root: str | None) -> None:
     from mmsa_suparc.bench import cells, execute
 
     known = execute.known_seconds(jobs)
