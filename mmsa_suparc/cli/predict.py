@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", default=None, choices=("auto", "fp32", "bf16", "fp16"),
         help="in which the text encoder computes; default as in the run's own predictions",
     )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=int, choices=(2, 3, 5, 7), default=None,
+        help="labels of so many classes, with the bins of the metrics; default negative, neutral, "
+        "positive, where neutral is 5%% around the middle",
+    )  # fmt: skip
     add_extraction(parser, recipe=False)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
@@ -79,6 +84,7 @@ def handle(options: argparse.Namespace) -> int:
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
         device=str(find_device(options.device)), precision=options.precision,
+        classes=options.classes,
     )  # fmt: skip
     try:
         if options.features:
@@ -190,7 +196,7 @@ def _listener(options: argparse.Namespace, limits: Any) -> Any:
 
 
 def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> None:
-    from mmsa_suparc.serving.predictor import scores_table
+    from mmsa_suparc.serving.prediction import scores_table
 
     rows = scores_table(names, found)
     if options.out:
