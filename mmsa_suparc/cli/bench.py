@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli import values
+from mmsa_suparc.cli.json_output import add_json, print_json
 from mmsa_suparc.cli.options import add_custom, of_own_data
 from mmsa_suparc.errors import StoppedError, UserError
 
@@ -84,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="run failed trainings again")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
+    add_json(parser)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
@@ -120,6 +121,8 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.config import assignments
     from mmsa_suparc.training.cuda import has_cuda
 
+    if options.json and not options.dry_run:
+        raise UserError("--json prints the plan: needs --dry-run; results are in DIR/summary.json")
     of_slurm = slurm_options.read(options.slurm)
     if options.executor == "slurm":
         from mmsa_suparc.bench import slurm
@@ -147,7 +150,7 @@ def handle(options: argparse.Namespace) -> int:
         only=options.variant, data_root=options.data_root,
     )  # fmt: skip
     if options.dry_run:
-        _print_plan(asked.plan, asked.jobs, options.data_root)
+        _print_plan(_planned(asked), as_json=options.json)
         return 0
     asked.write_specs()
     _run(options, asked.trainings(), of_slurm, device)
@@ -231,27 +234,47 @@ def _print_table(target: Any, dataset: str, results: Any) -> None:
     target.print(table)
 
 
-def _print_plan(made: Any, jobs: Sequence[Any], data_root: str | None) -> None:
+def _planned(asked: Any) -> list[dict[str, Any]]:
+    """A row a cell: where it lies, and what it will take."""
     from mmsa_suparc.bench import cells, execute
 
-    known = execute.known_seconds(jobs)
+    known = execute.known_seconds(asked.jobs)
     guesses: dict[tuple[str, str], float] = {}
-    to_do: dict[Any, float] = {}
-    for cell, job in zip(made.cells, jobs, strict=True):
+    rows, to_do = [], set()
+    for cell, job in zip(asked.plan.cells, asked.jobs, strict=True):
+        row = {
+            "cell": job.folder.name, "variant": cell.variant, "model": cell.model,
+            "data_set": cell.dataset, "seed": cell.seed, "state": "to do", "seconds": None,
+            "guess": False,
+        }  # fmt: skip
         if job.done:
-            about = "done"
+            row["state"] = "done"
         elif job.folder in to_do:
-            about = "the same training as above"
+            row["state"] = "the same training as above"
         else:
-            guess, row = cell.model not in known, (cell.variant, cell.dataset)
-            if guess and row not in guesses:  # the same for every seed
-                guesses[row] = cells.guessed_seconds(cell, data_root)
-            seconds = guesses[row] if guess else known[cell.model]
-            to_do[job.folder] = seconds
-            about = f"≈ {seconds:.0f} s{' (a guess)' if guess else ''}"
-        print(f"{job.folder.name}  {cell.name}  ({cell.model}): {about}")
-    count, total = len({job.folder for job in jobs}), sum(to_do.values())
-    print(f"{count} trainings, {len(to_do)} to do, about {total / 60:.0f} minutes one by one")
+            to_do.add(job.folder)
+            row["guess"], place = cell.model not in known, (cell.variant, cell.dataset)
+            if row["guess"] and place not in guesses:  # the same for every seed
+                guesses[place] = cells.guessed_seconds(cell, asked.data_root)
+            row["seconds"] = guesses[place] if row["guess"] else known[cell.model]
+        rows.append(row)
+    return rows
+
+
+def _print_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    to_do = [row["seconds"] for row in rows if row["state"] == "to do"]
+    count = len({row["cell"] for row in rows})
+    if as_json:
+        totals = {"trainings": count, "to_do": len(to_do), "seconds": sum(to_do)}
+        print_json({**totals, "cells": rows})
+        return
+    for row in rows:
+        about = row["state"]
+        if about == "to do":
+            about = f"≈ {row['seconds']:.0f} s{' (a guess)' if row['guess'] else ''}"
+        name = f"{row['variant']} on {row['data_set']}, seed {row['seed']}"
+        print(f"{row['cell']}  {name}  ({row['model']}): {about}")
+    print(f"{count} trainings, {len(to_do)} to do, about {sum(to_do) / 60:.0f} minutes one by one")
 
 
 class Display:
