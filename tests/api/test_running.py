@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from mmsa_suparc.api.live import Live
 from mmsa_suparc.api.pictures import Picture
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.runs import environment
 from mmsa_suparc.toolkit import patching
 
 PNG = b"\x89PNG"
@@ -40,6 +43,23 @@ def test_it_holds_what_the_run_folder_holds(result: mmsa_suparc.RunResult) -> No
     pd.testing.assert_frame_equal(of_one.reset_index(drop=True), kept, check_dtype=False)
     assert "threshold: 0.7" in (result.folder / "seed-1" / "config.yaml").read_text()
     assert (result.folder / "toolkit" / "normal" / "demo.csv").is_file()
+
+
+def test_its_environment_says_of_what_and_where(result: mmsa_suparc.RunResult) -> None:
+    found = json.loads((result.folder / "seed-1" / "environment.json").read_text())
+    record = json.loads((result.folder / "records.jsonl").read_text().splitlines()[0])
+    assert found["feature_file_hash"] == record["identity"]["data"]
+    assert found["text_encoder_hash"] == record["identity"]["encoder"]
+    assert found["device_name"] == found["processor"] != ""
+    assert found["command"] == "mmsa_suparc.run('suparc', 'demo', seeds=[1, 2], …)"
+
+
+def test_the_commit_is_that_of_the_sources() -> None:
+    git = ["git", "-C", str(Path(mmsa_suparc.__file__).parent), "rev-parse", "HEAD"]
+    done = subprocess.run(git, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not in a checkout")
+    assert environment.commit().removesuffix("-dirty") == done.stdout.strip()
 
 
 def test_its_summary_is_over_seeds(result: mmsa_suparc.RunResult) -> None:
