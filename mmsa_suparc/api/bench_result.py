@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -129,4 +130,8 @@ def _differences(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for split, name in DIFFERENCES.items():
             for variant, row in found["variants"].items():
                 if name in row:
-                    yield {"dataset": dataset, "split": split, "variant": variant, **row[name]}
+                    known = {
+                        key: math.nan if number is None else number
+                        for key, number in row[name].items()
+                    }
+                    yield {"dataset": dataset, "split": split, "variant": variant, **known}
