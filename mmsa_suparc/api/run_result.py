@@ -15,6 +15,8 @@ from mmsa_suparc.bench.statistics import interval
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.serving.any_model import predict_file
+from mmsa_suparc.serving.prediction import Classes, scores_table
 from mmsa_suparc.serving.predictor import SupArcPredictor
 
 
@@ -73,6 +75,34 @@ class RunResult:
             options: ``device``, ``precision``, ``batch_size`` …
         """
         return SupArcPredictor.from_run(self.folder, seed=seed, **options)
+
+    def predict_file(
+        self,
+        features: str | Path,
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        classes: Classes | None = None,
+    ) -> pd.DataFrame:
+        """Score all clips of a feature file, with this run's model whichever it is.
+
+        Args:
+            features: a file of the form that the run was trained on.
+            seed: by default the one with the best validation MAE.
+            device: where the model computes.
+            classes: 2, 3, 5 or 7: labels with the bins of the metrics.
+
+        Returns:
+            A row a clip: ``clip`` (``SPLIT/ID``) and the fields of a prediction. Without a
+            modality a model that knows no masks is given zeros, which ``warnings`` says.
+
+        Raises:
+            UserError: a file that does not fit the model.
+        """
+        names, found = predict_file(
+            self.folder, features, seed=seed, device=device, classes=classes
+        )
+        return pd.DataFrame(scores_table(names, found))
 
     def plot(self) -> Picture:
         """Losses, validation error and correlation by epoch, a line a seed."""

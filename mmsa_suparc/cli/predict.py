@@ -6,7 +6,7 @@
 
 Without words text is a missing modality; --speech-recognition takes them from the sound, with a
 model of yours. A video needs a model that was trained on a file of mmsa extract: its features are
-then made in the same way.
+then made in the same way. A run of another model takes --features alone.
 
 Exit status: 0 done, 1 a clip of --csv could not be scored, 2 bad input.
 """
@@ -77,10 +77,19 @@ def handle(options: argparse.Namespace) -> int:
     end_cleanly()
     quiet_libraries(options.verbose)
     values.device(options.device)
-    Records(Path(options.run).expanduser()).to_serve(options.seed)  # or refuse it at once
+    run = Records(Path(options.run).expanduser())
+    record = run.to_serve(options.seed, any_model=bool(options.features))  # or refuse it at once
     from mmsa_suparc.serving.predictor import SupArcPredictor
     from mmsa_suparc.training.runtime import find_device
 
+    if record["model"] != "suparc":
+        from mmsa_suparc.serving.any_model import predict_file
+
+        _tell(options, *predict_file(
+            options.run, options.features, seed=record["seed"],
+            device=str(find_device(options.device)), classes=options.classes,
+        ))  # fmt: skip
+        return 0
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
         device=str(find_device(options.device)), precision=options.precision,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -125,7 +125,8 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
         UserError: no finished run of SupArc there, or weights that are not those of the record.
     """
     run = RunFolder(run_dir)
-    record = run.to_serve(seed)
+    records = run.records()
+    record = run.to_serve(seed, among=records)
     seed = int(record["seed"])
     folder = run.seed(seed)
     try:
@@ -134,7 +135,7 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
         content = {
             "precision": folder.read_environment().get("precision", "fp32"),
             **serving,
-            "origin": _origin_of(run, record).model_dump(),
+            "origin": _origin_of(record, records).model_dump(),
         }
     except UserError as error:
         raise UserError(
@@ -146,12 +147,12 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
     )  # fmt: skip
 
 
-def _origin_of(run: RunFolder, record: Record) -> Origin:
+def _origin_of(record: Record, records: Sequence[Record]) -> Origin:
     found = record["identity"]
     return Origin(
         data=str(found.get("data", "")),
         encoder=str(found.get("encoder", "")),
-        test={int(one["seed"]): one["metrics"]["test"] for one in run.records()},
+        test={int(one["seed"]): one["metrics"]["test"] for one in records},
     )
 
 
