@@ -2,6 +2,7 @@
 
   mmsa predict --run runs/mine --video clip.mp4 --text "I liked it a lot"
   mmsa predict --run runs/mine --csv clips.csv --out scores.csv     columns path, text
+  mmsa predict --run runs/mine --video talk.mp4 --every 5 --out talk.csv    and talk.png
   mmsa predict --run runs/mine --features clips.pkl --out scores.csv
 
 Without words text is a missing modality; --speech-recognition takes them from the sound, with a
@@ -63,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels of so many classes, with the bins of the metrics; default negative, neutral, "
         "positive, where neutral is 5%% around the middle",
     )  # fmt: skip
+    parser.add_argument(
+        "--every", type=values.number(0.01, 600), default=None, metavar="SECONDS",
+        help="of one --video: a score a window of so many seconds; --out also writes the curve as "
+        "PNG beside its CSV",
+    )  # fmt: skip
     add_extraction(parser, recipe=False)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
@@ -73,6 +79,8 @@ def handle(options: argparse.Namespace) -> int:
 
     if not options.video and (options.text or options.text_file):
         raise UserError("--text and --text-file say what one --video says")
+    if options.every and not options.video:
+        raise UserError("--every divides one --video into windows")
     limits = extraction_limits(options)
     end_cleanly()
     quiet_libraries(options.verbose)
@@ -96,6 +104,9 @@ def handle(options: argparse.Namespace) -> int:
         classes=options.classes,
     )  # fmt: skip
     try:
+        if options.every:
+            _tell_over_time(options, predictor, limits)
+            return 0
         if options.features:
             names, found, faults = _of_features(predictor, options.features)
         else:
@@ -194,6 +205,33 @@ def _of_videos(
         bar.update()
     bar.close()
     return names, found, faults
+
+
+def _tell_over_time(options: argparse.Namespace, predictor: Any, limits: Any) -> None:
+    """``--every``: a row a window, and the curve."""
+    from mmsa_suparc.cli.json_output import print_json
+    from mmsa_suparc.serving import timeline
+    from mmsa_suparc.videos.media import ClipError
+
+    ((name, video, text),) = _clips(options)
+    listener = _listener(options, limits)
+    try:
+        words = listener(video) if text is None and listener is not None else text
+        table = predictor.predict_over_time(video, every=options.every, text=words)
+    except ClipError as error:
+        raise UserError(f"{name}: {error}") from None
+    picture = None
+    if options.out:
+        out = Path(options.out).expanduser()
+        picture = timeline.write(table, out, predictor.serving.score_range)
+    if options.json:
+        print_json(table.to_dict("records"))
+        return
+    for row in table.itertuples():
+        said = row.error or f"{row.score:+.3f}  {row.label}"
+        print(f"{row.start:7.1f} to {row.end:.1f} s  {said}")
+    if picture:
+        print(f"curve: {picture}")
 
 
 def _listener(options: argparse.Namespace, limits: Any) -> Any:

@@ -28,7 +28,7 @@ def table_of(clips: Any, *, extract: Extract, score: Score) -> pd.DataFrame:
         score: of features and words, a prediction each or why there is none.
     """
     rows = list(rows_of(clips))
-    table: list[dict[str, Any]] = []
+    tables: list[pd.DataFrame] = []
     for start in range(0, len(rows), AT_A_TIME):
         some = rows[start : start + AT_A_TIME]
         outcomes: list[Prediction | ClipError | None] = [None] * len(some)
@@ -43,12 +43,20 @@ def table_of(clips: Any, *, extract: Extract, score: Score) -> pd.DataFrame:
             scored = score(list(features.values()), [some[place][2] for place in features])
             for place, one in zip(features, scored, strict=True):
                 outcomes[place] = one
-        for (name, *_), found in zip(some, outcomes, strict=True):
-            if isinstance(found, Prediction):
-                table.append({**scores_table([name], [found])[0], "error": ""})
-            else:
-                table.append({"clip": name, "error": str(found)})
-    return pd.DataFrame(table, columns=["clip", *Prediction.__dataclass_fields__, "error"])
+        tables.append(as_table([name for name, *_ in some], outcomes))
+    return pd.concat(tables, ignore_index=True) if tables else as_table([], [])
+
+
+def as_table(
+    names: Sequence[str], outcomes: Sequence[Prediction | ClipError | None]
+) -> pd.DataFrame:
+    """A row a clip: its prediction, or in ``error`` why there is none."""
+    rows: list[dict[str, Any]] = [
+        {**scores_table([name], [found])[0], "error": ""} if isinstance(found, Prediction)
+        else {"clip": name, "error": str(found)}
+        for name, found in zip(names, outcomes, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["clip", *Prediction.__dataclass_fields__, "error"])
 
 
 def rows_of(clips: Any) -> Iterator[tuple[str, str | None, str | None]]:

@@ -21,7 +21,7 @@ from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
 from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
 from mmsa_suparc.runs.trainer import config_of
-from mmsa_suparc.serving import many
+from mmsa_suparc.serving import many, timeline
 from mmsa_suparc.serving.card import card, public
 from mmsa_suparc.serving.inputs import clips_of
 from mmsa_suparc.serving.prediction import (
@@ -204,6 +204,37 @@ class SupArcPredictor(ModelHubMixin):
         return many.table_of(
             clips, extract=self.extract, score=lambda some, texts: self._score(some, texts, kept)
         )
+
+    def predict_over_time(
+        self,
+        video: str | Path | ClipFeatures,
+        *,
+        every: float,
+        text: str | None = None,
+        present: Iterable[str] = MODALITIES,
+    ) -> pd.DataFrame:
+        """Score a video window by window.
+
+        Args:
+            video: a file, or the features that :meth:`extract` gave of it.
+            every: seconds of a window.
+            text: what is said in the whole clip; it counts in every window.
+            present: the modalities to use.
+
+        Returns:
+            A row a window: ``start`` and ``end`` in seconds, the fields of :class:`Prediction`,
+            and ``error``: why it has no score, else empty.
+
+        Raises:
+            ClipError: the video cannot be used.
+            UserError: a number of seconds that makes no windows.
+        """
+        clip = video if isinstance(video, ClipFeatures) else self.extract(video)
+        parts = timeline.windows(clip, every)
+        found = self._score([part for *_, part in parts], [text] * len(parts), tuple(present))
+        table = many.as_table([f"{start:g}" for start, *_ in parts], found)
+        times = {"start": [start for start, *_ in parts], "end": [end for _, end, _ in parts]}
+        return pd.concat([pd.DataFrame(times), table.drop(columns="clip")], axis=1)
 
     def _score(
         self, clips: Sequence[ClipFeatures], texts: Sequence[str | None], present: tuple[str, ...]

@@ -145,7 +145,7 @@ def _scores(predictor: mmsa_suparc.SupArcPredictor) -> list[float]:
 
 
 def test_a_predictor_is_sent_to_another_process(result: mmsa_suparc.RunResult) -> None:
-    predictor = result.predictor(seed=2)
+    predictor = result.predictor(seed=2, precision="fp32")
     assert predictor.serving.seed == 2
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         (there,) = pool.map(_scores, [predictor])
