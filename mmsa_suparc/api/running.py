@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from mmsa_suparc.errors import StoppedError, UserError
 from mmsa_suparc.names import LARGEST_SEED
 from mmsa_suparc.runs import run as runs
 from mmsa_suparc.runs.request import Request
-from mmsa_suparc.toolkit import patching, settings
+from mmsa_suparc.toolkit import settings
 from mmsa_suparc.training import processes
 from mmsa_suparc.training.runtime import find_device
 from mmsa_suparc.training.stop import Stop, stopped
@@ -78,7 +77,7 @@ def run(
             "torchrun … -m mmsa_suparc, then mmsa_suparc.load_run"
         )
     seeds = _checked(seeds)
-    with registered():
+    with plugin.registered():
         flags = {"featurePath": features and str(Path(features).expanduser().resolve()),
                  "pretrained": text_encoder and str(text_encoder), "epochs": epochs}  # fmt: skip
         chosen = settings.load(
@@ -126,15 +125,3 @@ def _checked(seeds: Sequence[int]) -> tuple[int, ...]:
     if not found or len(set(found)) < len(found):
         raise UserError(f"seeds: {list(found)}; expected one at least, each once")
     return found
-
-
-@contextlib.contextmanager
-def registered() -> Iterator[None]:
-    """Within this block the plugin is registered; afterwards the toolkit is as it was found."""
-    before = bool(patching.in_force())
-    plugin.register()
-    try:
-        yield
-    finally:
-        if not before:
-            plugin.unregister()

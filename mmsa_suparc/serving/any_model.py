@@ -56,20 +56,20 @@ def predict_file(
     faults = schema.check(content, schema.Rules(lengths=lengths, allow_leak=True))
     if faults:
         raise schema.FaultsError(path, faults)
-    plugin.register()
     here = {"featurePath": str(path.absolute()), "pretrained": _encoder(values, content)}
-    try:
-        trained = load_trained(folder.path, record["seed"], device=device, here=here)
-    except RuntimeError as error:  # the toolkit's models have the file's widths
-        why = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path}: features of another form than the run's ({why})") from None
-    scores = known_range(trained.config, content) or _range(content)
-    words = Words(scores, metrics_of(values), classes)
-    names: list[str] = []
-    found: list[Prediction] = []
-    for split in SPLITS:
-        names += [f"{split}/{name}" for name in trained.ids(split)]
-        found += _of_split(trained, split, words)
+    with plugin.registered():
+        try:
+            trained = load_trained(folder.path, record["seed"], device=device, here=here)
+        except RuntimeError as error:  # the toolkit's models have the file's widths
+            why = str(error).splitlines()[-1].strip()
+            raise UserError(f"{path}: features of another form than the run's ({why})") from None
+        scores = known_range(trained.config, content) or _range(content)
+        words = Words(scores, metrics_of(values), classes)
+        names: list[str] = []
+        found: list[Prediction] = []
+        for split in SPLITS:
+            names += [f"{split}/{name}" for name in trained.ids(split)]
+            found += _of_split(trained, split, words)
     return names, found
 
 
