@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.serving.any_model import ZEROED, predict_file
-from mmsa_suparc.toolkit import patching
 
 
 @pytest.fixture(scope="module", params=["lf_dnn", "self_mm"])
@@ -43,18 +41,6 @@ def test_the_scores_are_those_of_the_run(run: Path, demo: Demo, mmsa: Callable) 
     assert json.loads(out)[0]["warnings"] == [ZEROED.format(run.name)]
     frame = mmsa_suparc.load_run(run).predict_file(moved)
     np.testing.assert_allclose(frame["score"], table["score"], atol=1e-6)
-
-
-def test_features_of_another_form_are_refused(run: Path, demo: Demo, tmp_path: Path) -> None:
-    content = pickle.loads(demo.features.read_bytes())
-    narrow = {
-        split: {**fields, "audio": fields["audio"][:, :, :5].copy()}
-        for split, fields in content.items()
-    }
-    (tmp_path / "narrow.pkl").write_bytes(pickle.dumps(narrow))
-    with pytest.raises(UserError, match=r"narrow.pkl: features of another form than the run's"):
-        predict_file(run, tmp_path / "narrow.pkl")
-    assert not patching.in_force()
 
 
 def test_what_does_not_fit_is_one_line(run: Path, small_root: Path, mmsa: Callable) -> None:
