@@ -16,6 +16,7 @@ The map, in the order in which a reader of the paper would ask:
 ``bench``       models compared by a file: cells, statistics, tables
 ``analysis``    the report, one section a file
 ``serving``     a trained SupArc, asked: predictor, export, page
+``api``         runs and benchmarks as what a Python user calls and holds
 ``cli``         the command ``mmsa``, one file a verb
 ==============  =============================================================
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from mmsa_suparc.api.bench_result import BenchResult, load_bench
+    from mmsa_suparc.api.comparing import compare as bench
+    from mmsa_suparc.api.run_result import RunResult, load_run
+    from mmsa_suparc.api.running import run
     from mmsa_suparc.config import SupArcConfig
     from mmsa_suparc.losses import ModalityTripletLoss, SupArcLoss
     from mmsa_suparc.model import SupArc
@@ -44,22 +49,33 @@ if TYPE_CHECKING:
     from mmsa_suparc.toolkit.registry import Model, Trainer
 
 __all__ = [
+    "BenchResult",
     "ModalityTripletLoss",
+    "RunResult",
     "SupArc",
     "SupArcConfig",
     "SupArcLoss",
     "SupArcPredictor",
     "SupArcTrainer",
     "__version__",
+    "bench",
     "errors",
+    "load_bench",
+    "load_run",
     "register",
     "register_model",
+    "run",
     "unregister",
     "unregister_model",
 ]
 
-#: Classes that are imported, with all that they need, when they are first asked for.
+#: Names that are imported, with all that they need, when they are first asked for.
 _LAZY = {
+    "BenchResult": "mmsa_suparc.api.bench_result",
+    "RunResult": "mmsa_suparc.api.run_result",
+    "load_bench": "mmsa_suparc.api.bench_result",
+    "load_run": "mmsa_suparc.api.run_result",
+    "run": "mmsa_suparc.api.running",
     "ModalityTripletLoss": "mmsa_suparc.losses",
     "SupArc": "mmsa_suparc.model",
     "SupArcConfig": "mmsa_suparc.config",
@@ -70,6 +86,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "bench":  # the room, which may be called: see there
+        return importlib.import_module("mmsa_suparc.bench")
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,12 +8,40 @@ an accuracy over no clips, it is NaN ("n/a"), while the toolkit crashes or warns
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from sklearn.metrics import f1_score
 
 from mmsa_suparc.errors import DivergedError
 
 NOT_AVAILABLE = float("nan")
+#: Whose metrics: CMU-MOSI and MOSEI, or CH-SIMS.
+Family = Literal["mosi", "sims"]
+#: Where the toolkit cuts CH-SIMS' range into 2, 3 and 5 classes.
+SIMS_CUTS = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
+
+
+def classes(values: np.ndarray, count: int, family: Family) -> np.ndarray:
+    """Scores as classes, with the bins of the metrics: (N,) integers, 0 the most negative.
+
+    ``mosi``: 2 classes are split at ≥ 0; 3, 5 and 7 are the values rounded (halves to even) and
+    clipped to ±1, ±2 and ±3, of which 3 is no metric of the toolkit. ``sims``: the values clipped
+    to ±1, in the intervals (a, b] between the cuts of :data:`SIMS_CUTS`, for 2, 3 and 5.
+
+    Args:
+        values: (N,), finite.
+        count: the number of classes.
+        family: whose bins.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    if family == "sims":
+        cuts = np.array(SIMS_CUTS[count], dtype=np.float32)
+        return np.digitize(np.clip(values, -1.0, 1.0), cuts, right=True)
+    if count == 2:
+        return (values >= 0).astype(int)
+    bound = (count - 1) / 2
+    return (np.round(np.clip(values, -bound, bound)) + bound).astype(int)
 
 
 def mosi_metrics(prediction: np.ndarray, score: np.ndarray) -> dict[str, float]:
@@ -28,14 +56,14 @@ def mosi_metrics(prediction: np.ndarray, score: np.ndarray) -> dict[str, float]:
         score: (N,).
     """
     prediction, score = _checked(prediction, score)
-    nonzero = score != 0
+    nonzero, both = score != 0, (prediction, score)
     measured = {
         "Has0_acc_2": _accuracy(prediction >= 0, score >= 0),
         "Has0_F1_score": _weighted_f1(prediction >= 0, score >= 0),
         "Non0_acc_2": _accuracy(prediction[nonzero] > 0, score[nonzero] > 0),
         "Non0_F1_score": _weighted_f1(prediction[nonzero] > 0, score[nonzero] > 0),
-        "Mult_acc_5": _rounded_accuracy(prediction, score, 2.0),
-        "Mult_acc_7": _rounded_accuracy(prediction, score, 3.0),
+        "Mult_acc_5": _accuracy(*(classes(values, 5, "mosi") for values in both)),
+        "Mult_acc_7": _accuracy(*(classes(values, 7, "mosi") for values in both)),
         "MAE": _mean_absolute_error(prediction, score),
         "Corr": _correlation(prediction, score),
     }
@@ -50,16 +78,13 @@ def sims_metrics(prediction: np.ndarray, score: np.ndarray) -> dict[str, float]:
     """
     prediction, score = _checked(prediction, score)
     prediction, score = np.clip(prediction, -1.0, 1.0), np.clip(score, -1.0, 1.0)
-    classes = {
-        count: [
-            np.digitize(values, np.array(cuts, dtype=np.float32), right=True)
-            for values in (prediction, score)
-        ]
-        for count, cuts in ((2, [0.0]), (3, [-0.1, 0.1]), (5, [-0.7, -0.1, 0.1, 0.7]))
+    binned = {
+        count: [classes(values, count, "sims") for values in (prediction, score)]
+        for count in SIMS_CUTS
     }
     measured = {
-        **{f"Mult_acc_{count}": _accuracy(*pair) for count, pair in classes.items()},
-        "F1_score": _weighted_f1(*classes[2]),
+        **{f"Mult_acc_{count}": _accuracy(*pair) for count, pair in binned.items()},
+        "F1_score": _weighted_f1(*binned[2]),
         "MAE": _mean_absolute_error(prediction, score),
         "Corr": _correlation(prediction, score),
     }
@@ -83,12 +108,6 @@ def _checked(prediction: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
 
 def _accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(prediction == truth)) if len(truth) else NOT_AVAILABLE
-
-
-def _rounded_accuracy(prediction: np.ndarray, score: np.ndarray, bound: float) -> float:
-    return _accuracy(
-        np.round(np.clip(prediction, -bound, bound)), np.round(np.clip(score, -bound, bound))
-    )
 
 
 def _mean_absolute_error(prediction: np.ndarray, score: np.ndarray) -> float:

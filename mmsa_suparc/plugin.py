@@ -5,6 +5,9 @@ See :mod:`mmsa_suparc` for what these functions promise.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from mmsa_suparc import announced
 from mmsa_suparc.runs import seeds
 from mmsa_suparc.toolkit import patches, patching
@@ -27,3 +30,15 @@ def put_in_force() -> None:
 def unregister() -> None:
     """See :func:`mmsa_suparc.unregister`."""
     patching.undo()
+
+
+@contextlib.contextmanager
+def registered() -> Iterator[None]:
+    """Within this block the plugin is registered; afterwards the toolkit is as it was found."""
+    before = bool(patching.in_force())
+    register()
+    try:
+        yield
+    finally:
+        if not before:
+            unregister()

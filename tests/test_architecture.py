@@ -24,6 +24,7 @@ PACKAGE = Path(mmsa_suparc.__file__).parent
 ORDER = (
     ("__main__",),
     ("cli",),
+    ("api",),
     ("analysis", "serving"),
     ("bench",),
     ("__init__",),

@@ -64,7 +64,13 @@ def test_the_error_in_the_readme_is_the_real_one(mmsa: Callable) -> None:
 
 
 @pytest.mark.parametrize(
-    "start", ["import mmsa_suparc\nfrom", "import mmsa_suparc\n\n", "import torch"]
+    "start",
+    [
+        "import mmsa_suparc\nfrom",
+        "import mmsa_suparc\n\n",
+        "import torch",
+        "from mmsa_suparc import b",
+    ],
 )
 def test_python_in_the_readme_runs(start: str, demo: object) -> None:
     (code,) = [block for block in blocks("python") if block.startswith(start)]
@@ -73,6 +79,7 @@ def test_python_in_the_readme_runs(start: str, demo: object) -> None:
     from tests.helpers.toy import ToyModel, ToyTrainer
 
     # One epoch is enough here: the demo's own test is the command's.
+    code = code.replace("epochs=4", "epochs=1")
     code = code.replace("num_workers=0", "num_workers=0, config={'epochs': 1}, verbose_level=0")
     try:
         exec(code, {"MyModel": ToyModel, "MyTrainer": ToyTrainer})

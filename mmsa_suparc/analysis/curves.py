@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Columns of history.csv that get a panel, with its title.
 PANELS = {
@@ -17,26 +24,42 @@ PANELS = {
 def draw_curves(run_dir: Path, title: str) -> Path | None:
     """Draw ``run_dir/curves.png`` from every ``seed-*/history.csv``.
 
-    Left, the training loss and its terms; then validation MAE and correlation. A thin line a
-    seed; the dot marks the epoch that was selected. What a trainer does not tell has no panel.
-
     Returns:
         The picture's path, or None where no seed has a history.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     folder = RunFolder(run_dir)
     histories = folder.histories()
     if not histories:
         return None
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    draw_on(figure, histories, title)
+    write_atomically(folder.curves, lambda file: figure.savefig(file, format="png", dpi=130))
+    return folder.curves
+
+
+def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> None:
+    """Draw the curves of a run on an empty figure, whose size becomes theirs.
+
+    Left, the training loss and its terms; then validation MAE and correlation. A thin line a
+    seed; the dot marks the epoch that was selected. What a trainer does not tell has no panel.
+
+    Args:
+        figure: without anything on it.
+        histories: a row an epoch, of each seed; one at least.
+        title: above the panels; the number of seeds is added.
+    """
+    from matplotlib.ticker import MaxNLocator
+
     columns = [str(column) for column in histories[0]]
     terms = [column for column in columns if column == "loss" or column.startswith("loss_")]
     panels = [column for column in PANELS if column in columns]
     count = max(1, bool(terms) + len(panels))
-    figure = Figure(figsize=(1 + 2.7 * count, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure.set_size_inches(1 + 2.7 * count, 3.2)
+    figure.set_layout_engine("constrained")
     plural = "s" if len(histories) > 1 else ""
     figure.suptitle(f"{title} ({len(histories)} seed{plural})", fontsize=10)
     axes = list(figure.subplots(1, count, squeeze=False)[0])
@@ -66,5 +89,3 @@ def draw_curves(run_dir: Path, title: str) -> Path | None:
             each.plot(history["epoch"], history[name], color=color, lw=1.2)
             selected = history[history["best"].astype(bool)].tail(1)
             each.plot(selected["epoch"], selected[name], "o", color=color, ms=5)
-    write_atomically(folder.curves, lambda file: figure.savefig(file, format="png", dpi=130))
-    return folder.curves

@@ -234,3 +234,15 @@ def mark(p: float, difference: Difference) -> str:
     if difference.fewest_seeds < SEEDS_FOR_A_MARK or difference.groups < GROUPS_FOR_A_MARK:
         return ""
     return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of a run's mean over seeds, for other seeds on the same clips, by Student's t;
+    (NaN, NaN) for one value."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    center, error = float(np.mean(values)), float(stats.sem(values))
+    if error == 0.0:
+        return center, center
+    low, high = stats.t.interval(LEVEL, len(values) - 1, loc=center, scale=error)
+    return float(low), float(high)

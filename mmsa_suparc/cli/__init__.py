@@ -32,6 +32,7 @@ VERBS = {
     "config": "the merged configuration and where each value comes from",
     "data": "check a feature file, or make one",
     "doctor": "versions, devices, paths found, and the repairs in force",
+    "completion": "a script with which a shell completes all this",
 }
 #: What ``mmsa bench`` starts for each of its cells.
 INTERNAL_VERBS = ("cell",)
@@ -101,10 +102,24 @@ def _dispatch(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"mmsa-suparc {__version__}")
-    module.add_arguments(parser)
+    _add_options(parser, verb)
     handled: int | None = module.handle(parser.parse_args(arguments))
     return handled or 0
+
+
+def _add_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument("--version", action="version", version=f"mmsa-suparc {__version__}")
+    importlib.import_module(f"mmsa_suparc.cli.{verb}").add_arguments(parser)
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """All verbs in one, and the flat form's options: what a shell completes by."""
+    parser = Parser(prog="mmsa", allow_abbrev=False)
+    _add_options(parser, "run")
+    verbs = parser.add_subparsers(metavar="VERB")
+    for verb, about in VERBS.items():
+        _add_options(verbs.add_parser(verb, help=about, allow_abbrev=False), verb)
+    return parser
 
 
 def _let_every_character_print() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli import values
+from mmsa_suparc.cli.json_output import add_json, print_json
 from mmsa_suparc.cli.options import add_custom, of_own_data
 from mmsa_suparc.errors import StoppedError, UserError
 
@@ -99,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "this difference of MAE with 80%% power",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
+    add_json(parser)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
@@ -131,12 +133,12 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc import announced
-    from mmsa_suparc.bench import cells, execute, plan, slurm_options
-    from mmsa_suparc.bench.folder import CellFolder
+    from mmsa_suparc.bench import benchmark, plan, slurm_options
     from mmsa_suparc.config import assignments
-    from mmsa_suparc.data import reader
     from mmsa_suparc.training.cuda import has_cuda
 
+    if options.json and not options.dry_run:
+        raise UserError("--json prints the plan: needs --dry-run; results are in DIR/summary.json")
     of_slurm = slurm_options.read(options.slurm)
     if options.executor == "slurm":
         from mmsa_suparc.bench import slurm
@@ -153,68 +155,26 @@ def handle(options: argparse.Namespace) -> int:
         shared["epochs"] = options.epochs
     datasets = options.dataset or file.data_sets
     shared.update(of_own_data(options, datasets))
-    models = {name: cells.models_that_run(name) for name in datasets} if file.all_models else {}
-    made = plan.make_plan(
-        file,
-        models_for=models,
-        data_sets=datasets,
-        seeds=options.seeds,
-        shared=shared,
-        only=options.variant,
-        folds=options.folds,
-        pool=options.pool,
-    )
     out = Path(options.out).expanduser()
-    jobs = []
     device = "cuda" if has_cuda() else "cpu"  # what a cell will find for itself
     if options.executor == "ray":  # its machines may have what this one has not
         device = "cuda" if options.gpus else "cpu"
     elif options.executor == "slurm":
         device = of_slurm.device
-    with reader.reading_once():
-        identities = cells.identities_of(made.cells, options.data_root, device=device)
-        if made.folds:
-            _check_folds(made, options.data_root)
-    for cell, what in zip(made.cells, identities, strict=True):
-        folder = CellFolder(out / "cells" / cells.address(what))
-        done = folder.is_done(made.probes)
-        jobs.append(execute.Job(cell.name, folder, done, folder.failure() is not None))
+    asked = benchmark.prepare(
+        file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
+        only=options.variant, folds=options.folds, pool=options.pool, data_root=options.data_root,
+    )  # fmt: skip
+    for doubt in asked.doubts:
+        print(f"mmsa: {doubt}", file=sys.stderr)
     if options.dry_run:
-        _print_plan(made, jobs, options.data_root)
+        _print_plan(_planned(asked), as_json=options.json)
         return 0
     if options.power is not None:
-        if not any(job.done for job in jobs):
-            raise UserError(f"--power: nothing is finished in {out}; run the benchmark first")
-        return _print_power(options.power, made, jobs)
-    for cell, what, job in zip(made.cells, identities, jobs, strict=True):
-        if not job.done:
-            cells.write_spec(job.folder, cell, what, made.probes, options.data_root)
-    # Variants that come to the same values share one training.
-    _run(options, list({job.folder: job for job in jobs}.values()), of_slurm, device)
-    return _report(options, made, jobs, out)
-
-
-def _check_folds(made: Any, data_root: str | None) -> None:
-    """Cut every data set, and say what there is to know of its groups.
-
-    Raises:
-        UserError: it cannot be cut so.
-    """
-    from mmsa_suparc.bench import cells
-    from mmsa_suparc.data import folds
-
-    told = set()
-    read = {(c.dataset, c.values.get("featurePath"), c.fold): c for c in made.cells}
-    for cell in read.values():
-        content = cells.clips_of(cell, data_root)
-        try:
-            folds.cut(content, cell.fold)
-        except UserError as error:
-            raise UserError(f"{cell.dataset}: {error}") from None
-        for doubt in folds.doubts(content, cell.fold):
-            if (cell.dataset, doubt) not in told:
-                told.add((cell.dataset, doubt))
-                print(f"mmsa: {cell.dataset}: {doubt}", file=sys.stderr)
+        return _print_power(options.power, asked, out)
+    asked.write_specs()
+    _run(options, asked.trainings(), of_slurm, device)
+    return _report(options, asked, out)
 
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:
@@ -251,19 +211,20 @@ def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: st
         raise StoppedError("stopped; the same command goes on") from None
 
 
-def _report(options: argparse.Namespace, made: Any, jobs: list[Any], out: Path) -> int:
+def _report(options: argparse.Namespace, asked: Any, out: Path) -> int:
     from mmsa_suparc.analysis.report import write_report
     from mmsa_suparc.bench.results import Results
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.runs.environment import versions
 
-    results = Results.collect(made, [job.folder for job in jobs], with_reported=options.reference)
+    folders = [job.folder for job in asked.jobs]
+    results = Results.collect(asked.plan, folders, with_reported=options.reference)
     environment = {
         "command": " ".join(["mmsa", *sys.argv[1:]]),
         **versions(("MMSA", "torch", "transformers")),
     }
     report = write_report(results, out, environment=environment)
-    for dataset in made.datasets:
+    for dataset in asked.plan.datasets:
         if results.labels(dataset).size:
             _print_table(console(), dataset, results)
     failed = [result for result in results.cells if result.status != "done"]
@@ -286,13 +247,15 @@ def _print_table(target: Any, dataset: str, results: Any) -> None:
     _print_columns(target, whole, columns)
 
 
-def _print_power(difference: float, made: Any, jobs: list[Any]) -> int:
+def _print_power(difference: float, asked: Any, out: Path) -> int:
     from mmsa_suparc.bench.power import power_table
     from mmsa_suparc.bench.results import Results
     from mmsa_suparc.cli.console import console
 
-    results = Results.collect(made, [job.folder for job in jobs])
-    for dataset in made.datasets:
+    if not any(job.done for job in asked.jobs):
+        raise UserError(f"--power: nothing is finished in {out}; run the benchmark first")
+    results = Results.collect(asked.plan, [job.folder for job in asked.jobs])
+    for dataset in asked.plan.datasets:
         table = power_table(results, dataset, difference)
         _print_columns(console(), table, range(len(table.head)))
         print(*table.notes, sep="\n")
@@ -310,27 +273,47 @@ def _print_columns(target: Any, whole: Any, columns: Iterable[int]) -> None:
     target.print(table)
 
 
-def _print_plan(made: Any, jobs: list[Any], data_root: str | None) -> None:
+def _planned(asked: Any) -> list[dict[str, Any]]:
+    """A row a cell: where it lies, and what it will take."""
     from mmsa_suparc.bench import cells, execute
 
-    known = execute.known_seconds(jobs)
+    known = execute.known_seconds(asked.jobs)
     guesses: dict[tuple[str, str], float] = {}
-    to_do: dict[Any, float] = {}
-    for cell, job in zip(made.cells, jobs, strict=True):
+    rows, to_do = [], set()
+    for cell, job in zip(asked.plan.cells, asked.jobs, strict=True):
+        row = {
+            "cell": job.folder.name, "variant": cell.variant, "model": cell.model,
+            "data_set": cell.dataset, "seed": cell.seed,
+            "fold": cell.fold and str(cell.fold), "name": cell.name, "state": "to do", "seconds": None,
+            "guess": False,
+        }  # fmt: skip
         if job.done:
-            about = "done"
+            row["state"] = "done"
         elif job.folder in to_do:
-            about = "the same training as above"
+            row["state"] = "the same training as above"
         else:
-            guess, row = cell.model not in known, (cell.variant, cell.dataset)
-            if guess and row not in guesses:  # the same for every seed
-                guesses[row] = cells.guessed_seconds(cell, data_root)
-            seconds = guesses[row] if guess else known[cell.model]
-            to_do[job.folder] = seconds
-            about = f"≈ {seconds:.0f} s{' (a guess)' if guess else ''}"
-        print(f"{job.folder.name}  {cell.name}  ({cell.model}): {about}")
-    count, total = len({job.folder for job in jobs}), sum(to_do.values())
-    print(f"{count} trainings, {len(to_do)} to do, about {total / 60:.0f} minutes one by one")
+            to_do.add(job.folder)
+            row["guess"], place = cell.model not in known, (cell.variant, cell.dataset)
+            if row["guess"] and place not in guesses:  # the same for every seed
+                guesses[place] = cells.guessed_seconds(cell, asked.data_root)
+            row["seconds"] = guesses[place] if row["guess"] else known[cell.model]
+        rows.append(row)
+    return rows
+
+
+def _print_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    to_do = [row["seconds"] for row in rows if row["state"] == "to do"]
+    count = len({row["cell"] for row in rows})
+    if as_json:
+        totals = {"trainings": count, "to_do": len(to_do), "seconds": sum(to_do)}
+        print_json({**totals, "cells": rows})
+        return
+    for row in rows:
+        about = row["state"]
+        if about == "to do":
+            about = f"≈ {row['seconds']:.0f} s{' (a guess)' if row['guess'] else ''}"
+        print(f"{row['cell']}  {row['name']}  ({row['model']}): {about}")
+    print(f"{count} trainings, {len(to_do)} to do, about {sum(to_do) / 60:.0f} minutes one by one")
 
 
 class Display:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from mmsa_suparc.cli.json_output import add_json, print_json
 from mmsa_suparc.cli.options import add_custom, add_model_and_data, load_config
 
 
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("show",), help="show: print keys, values, sources")
     add_model_and_data(parser)
     add_custom(parser)
+    add_json(parser)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
@@ -25,6 +27,14 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.toolkit.settings import FROM_DATA
 
     config = load_config(options)
+    if options.json:
+        values = {
+            key: {"value": None, "source": "taken from the data"} if key in FROM_DATA
+            else {"value": value, "source": config.sources[key]}
+            for key, value in config.values.items()
+        }  # fmt: skip
+        print_json({"model": config.model, "data_set": config.dataset, "values": values})
+        return 0
     table = Table(title=f"{config.model} on {config.dataset}", title_justify="left")
     for column in ("key", "value", "source"):
         table.add_column(column, overflow="fold")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli import values
+from mmsa_suparc.cli.json_output import add_json, print_json
 from mmsa_suparc.cli.options import add_allowances, add_score_range, score_range
 
 #: What ``make-demo`` takes the sizes of, beside the clips.
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--aligned", action="store_true", help="lengths of audio and vision are not needed"
     )
     add_allowances(check)
+    add_json(check)
     make = actions.add_parser("make-demo", help="write the embedded data set")
     make.add_argument(
         "--out", type=values.path, required=True, metavar="DIR", help="folder to write to"
@@ -146,49 +148,91 @@ def _check(options: argparse.Namespace) -> int:
         allow_leak=options.allow_leak,
     )
     faults = schema.check(content, rules)
+    if options.json:
+        found = [
+            {"split": f.split, "field": f.field, "expected": f.expected, "found": f.found}
+            for f in faults
+        ]
+        told = {} if faults else summary(content)
+        print_json({"file": options.file, "faults": found, "splits": told})
     if faults:
         raise schema.FaultsError(options.file, faults, advice="mend the file, then check it again")
-    for table in summary_tables(content):
+    if options.json:
+        return 0
+    for table in summary_tables(summary(content)):
         console().print(table)
     print(f"{options.file}: no fault found")
     return 0
 
 
-def summary_tables(content: dict[str, Any]) -> list[Any]:
-    """Shapes, labels and lengths of a good file."""
+#: The shares of the clips that have at most so many frames.
+QUANTILES = (0, 0.25, 0.5, 0.75, 1)
+
+
+def summary(content: dict[str, Any]) -> dict[str, Any]:
+    """Shapes, labels and lengths of a good file, by split."""
     import numpy as np
-    from rich.table import Table
 
     from mmsa_suparc.data.schema import NUMBERS, SEQUENCES, normalised
 
-    content = normalised(content)
+    found = {}
+    for split, fields in normalised(content).items():
+        scores = fields["regression_labels"].reshape(-1)
+        rounded, counts = np.unique(np.round(scores), return_counts=True)
+        frames = {
+            name: fields[f"{name}_lengths"].reshape(-1)
+            for name in SEQUENCES
+            if f"{name}_lengths" in fields
+        }
+        found[split] = {
+            "fields": {
+                name: {"shape": list(fields[name].shape), "type": str(fields[name].dtype)}
+                for name in NUMBERS
+                if name in fields
+            },
+            "labels": {
+                "clips": len(scores),
+                "mean": float(scores.mean()),
+                "negative": int((scores < 0).sum()),
+                "zero": int((scores == 0).sum()),
+                "positive": int((scores > 0).sum()),
+                "rounded": {f"{value:g}": int(n) for value, n in zip(rounded, counts, strict=True)},
+            },
+            "frames": {
+                name: {
+                    "quantiles": [float(value) for value in np.quantile(lengths, QUANTILES)],
+                    "missing": float(np.mean(lengths == 0)),
+                }
+                for name, lengths in frames.items()
+            },
+        }
+    return found
+
+
+def summary_tables(found: dict[str, Any]) -> list[Any]:
+    """The same as tables."""
+    from rich.table import Table
+
     shapes = Table(title="shapes", title_justify="left")
     labels = Table(title="labels", title_justify="left")
     lengths = Table(title="frames a clip", title_justify="left")
     for table, columns in (
         (shapes, ("split", "field", "shape", "type")),
         (labels, ("split", "clips", "mean", "< 0", "= 0", "> 0", "rounded: clips")),
-        (lengths, ("split", "field", "0%", "25%", "50%", "75%", "100%", "missing")),
+        (lengths, ("split", "field", *(f"{share:.0%}" for share in QUANTILES), "missing")),
     ):
         for column in columns:
             table.add_column(column, overflow="fold")
-    for split, fields in content.items():
-        for name in NUMBERS:
-            if name in fields:
-                shapes.add_row(split, name, str(fields[name].shape), str(fields[name].dtype))
-        scores = fields["regression_labels"].reshape(-1)
-        values, counts = np.unique(np.round(scores), return_counts=True)
+    for split, parts in found.items():
+        for name, field in parts["fields"].items():
+            shapes.add_row(split, name, str(tuple(field["shape"])), field["type"])
+        of = parts["labels"]
         labels.add_row(
-            split,
-            str(len(scores)),
-            f"{scores.mean():.3f}",
-            *(str(int(part.sum())) for part in (scores < 0, scores == 0, scores > 0)),
-            ", ".join(f"{v:g}: {c}" for v, c in zip(values, counts, strict=True)),
-        )
-        for name in SEQUENCES:
-            if f"{name}_lengths" in fields:
-                frames = fields[f"{name}_lengths"].reshape(-1)
-                quantiles = np.quantile(frames, [0, 0.25, 0.5, 0.75, 1])
-                shown = [f"{q:g}" for q in quantiles]
-                lengths.add_row(split, name, *shown, f"{np.mean(frames == 0):.1%}")
+            split, str(of["clips"]), f"{of['mean']:.3f}",
+            *(str(of[sign]) for sign in ("negative", "zero", "positive")),
+            ", ".join(f"{value}: {count}" for value, count in of["rounded"].items()),
+        )  # fmt: skip
+        for name, frames in parts["frames"].items():
+            shown = [f"{value:g}" for value in frames["quantiles"]]
+            lengths.add_row(split, name, *shown, f"{frames['missing']:.1%}")
     return [shapes, labels, lengths]

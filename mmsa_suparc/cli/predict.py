@@ -2,11 +2,12 @@
 
   mmsa predict --run runs/mine --video clip.mp4 --text "I liked it a lot"
   mmsa predict --run runs/mine --csv clips.csv --out scores.csv     columns path, text
+  mmsa predict --run runs/mine --video talk.mp4 --every 5 --out talk.csv    and talk.png
   mmsa predict --run runs/mine --features clips.pkl --out scores.csv
 
 Without words text is a missing modality; --speech-recognition takes them from the sound, with a
 model of yours. A video needs a model that was trained on a file of mmsa extract: its features are
-then made in the same way.
+then made in the same way. A run of another model takes --features alone.
 
 Exit status: 0 done, 1 a clip of --csv could not be scored, 2 bad input.
 """
@@ -58,6 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", default=None, choices=("auto", "fp32", "bf16", "fp16"),
         help="in which the text encoder computes; default as in the run's own predictions",
     )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=int, choices=(2, 3, 5, 7), default=None,
+        help="labels of so many classes, with the bins of the metrics; default negative, neutral, "
+        "positive, where neutral is 5%% around the middle",
+    )  # fmt: skip
+    parser.add_argument(
+        "--every", type=values.number(0.01, 600), default=None, metavar="SECONDS",
+        help="of one --video: a score a window of so many seconds; --out also writes the curve as "
+        "PNG beside its CSV",
+    )  # fmt: skip
     add_extraction(parser, recipe=False)
     parser.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
@@ -68,19 +79,34 @@ def handle(options: argparse.Namespace) -> int:
 
     if not options.video and (options.text or options.text_file):
         raise UserError("--text and --text-file say what one --video says")
+    if options.every and not options.video:
+        raise UserError("--every divides one --video into windows")
     limits = extraction_limits(options)
     end_cleanly()
     quiet_libraries(options.verbose)
     values.device(options.device)
-    Records(Path(options.run).expanduser()).to_serve(options.seed)  # or refuse it at once
+    run = Records(Path(options.run).expanduser())
+    record = run.to_serve(options.seed, any_model=bool(options.features))  # or refuse it at once
     from mmsa_suparc.serving.predictor import SupArcPredictor
     from mmsa_suparc.training.runtime import find_device
 
+    if record["model"] != "suparc":
+        from mmsa_suparc.serving.any_model import predict_file
+
+        _tell(options, *predict_file(
+            options.run, options.features, seed=record["seed"],
+            device=str(find_device(options.device)), classes=options.classes,
+        ))  # fmt: skip
+        return 0
     predictor = SupArcPredictor.from_run(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
         device=str(find_device(options.device)), precision=options.precision,
+        classes=options.classes,
     )  # fmt: skip
     try:
+        if options.every:
+            _tell_over_time(options, predictor, limits)
+            return 0
         if options.features:
             names, found, faults = _of_features(predictor, options.features)
         else:
@@ -181,6 +207,33 @@ def _of_videos(
     return names, found, faults
 
 
+def _tell_over_time(options: argparse.Namespace, predictor: Any, limits: Any) -> None:
+    """``--every``: a row a window, and the curve."""
+    from mmsa_suparc.cli.json_output import print_json
+    from mmsa_suparc.serving import timeline
+    from mmsa_suparc.videos.media import ClipError
+
+    ((name, video, text),) = _clips(options)
+    listener = _listener(options, limits)
+    try:
+        words = listener(video) if text is None and listener is not None else text
+        table = predictor.predict_over_time(video, every=options.every, text=words)
+    except ClipError as error:
+        raise UserError(f"{name}: {error}") from None
+    picture = None
+    if options.out:
+        out = Path(options.out).expanduser()
+        picture = timeline.write(table, out, predictor.serving.score_range)
+    if options.json:
+        print_json(table.to_dict("records"))
+        return
+    for row in table.itertuples():
+        said = row.error or f"{row.score:+.3f}  {row.label}"
+        print(f"{row.start:7.1f} to {row.end:.1f} s  {said}")
+    if picture:
+        print(f"curve: {picture}")
+
+
 def _listener(options: argparse.Namespace, limits: Any) -> Any:
     if not options.speech_recognition:
         return None
@@ -190,7 +243,7 @@ def _listener(options: argparse.Namespace, limits: Any) -> Any:
 
 
 def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> None:
-    from mmsa_suparc.serving.predictor import scores_table
+    from mmsa_suparc.serving.prediction import scores_table
 
     rows = scores_table(names, found)
     if options.out:

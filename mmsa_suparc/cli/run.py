@@ -16,6 +16,7 @@ Other verbs (mmsa VERB --help):
   app        a local page to try a trained model
   export     a trained model as ONNX or torch.export
   doctor     versions, devices, paths found, and the repairs in force
+  completion a script with which a shell completes all this
 
 Exit status: 0 done, 1 an internal error, 2 bad input or configuration,
 3 training diverged, 4 disk or I/O, 130 or 143 stopped by SIGINT or SIGTERM

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from mmsa_suparc.config import SupArcConfig, merge, plugin_configs, read_file, sections
+from mmsa_suparc.errors import ConfigError, nearest, shown
 from mmsa_suparc.losses.pairs import (
     EVERY,
     Sampling,
@@ -16,6 +18,7 @@ from mmsa_suparc.losses.pairs import (
     score_differences,
     unit_vectors,
 )
+from mmsa_suparc.names import SCORE_RANGES
 
 MarginOn = Literal["negatives", "positives", "both", "none"]
 MarginSign = Literal["subtract", "add"]
@@ -225,6 +228,10 @@ class SupArcLoss(nn.Module):
 
     Args: as in :func:`suparc_loss`.
 
+    The defaults are the published method's starting point, on a scale of [-3, 3]. They are not
+    what ``mmsa -d mosi`` trains with (the margin is added, and to positives), nor what suits
+    another scale: :meth:`from_config` has a data set's values.
+
     Raises:
         ValueError: a number out of range or an unknown word, naming it.
     """
@@ -260,6 +267,26 @@ class SupArcLoss(nn.Module):
         self.margin_sign: MarginSign = margin_sign
         self.margin_scale: MarginScale = margin_scale
         self.sampling: Sampling = sampling
+
+    @classmethod
+    def from_config(cls, dataset: str, **changed: Any) -> SupArcLoss:
+        """With the values that ``mmsa -m suparc -d DATASET`` trains with, ``suparc.yaml``'s.
+
+        Args:
+            dataset: ``mosi``, ``mosei``, ``sims``, ``simsv2``, ``demo``; ``custom`` has the shared
+                values alone.
+            changed: arguments of the constructor, above those values.
+
+        Raises:
+            ConfigError: an unknown data set.
+        """
+        known = [*SCORE_RANGES, "custom"]
+        if dataset not in known:
+            raise ConfigError(f"data set {shown(dataset)}: unknown{nearest(dataset, known)}")
+        content = read_file(plugin_configs() / "suparc.yaml")
+        layers = sections(content, "suparc.yaml", model="suparc", dataset=dataset)
+        config = SupArcConfig.model_validate(merge(layers).values)
+        return cls(**{name: getattr(config, name) for name in _Numbers._fields} | changed)
 
     def forward(self, features: Tensor, scores: Tensor) -> Tensor:
         """The loss of a batch: features (B, D), scores (B,) -> scalar."""

@@ -175,6 +175,10 @@ class SeedFolder:
         write_text(self.path / "metrics.json", _json({**metrics, **more}))
         return checksum
 
+    def read_history(self) -> pd.DataFrame:
+        """A row an epoch."""
+        return pd.read_csv(self.path / "history.csv")
+
     def read_config(self) -> dict[str, Any]:
         """The values in force, with the names of model and data set and the seed."""
         return read_mapping(self.path / "config.yaml")

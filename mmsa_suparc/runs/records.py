@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,19 +50,31 @@ class Records:
         """Add a record; on disk when this returns."""
         store.append(self.path / "records.jsonl", record)
 
-    def to_serve(self, seed: int | None = None) -> Record:
+    def to_serve(
+        self,
+        seed: int | None = None,
+        *,
+        any_model: bool = False,
+        among: Sequence[Record] | None = None,
+    ) -> Record:
         """The record of the SupArc to be asked: of a seed, or the one with the best validation MAE.
+
+        Args:
+            seed: a finished one.
+            any_model: another model will do.
+            among: what :meth:`records` gave, where it was read before.
 
         Raises:
             UserError: no finished run of SupArc here, or none of that seed.
         """
-        found = {record["seed"]: record for record in self.records()}
+        records = self.records() if among is None else among
+        found = {record["seed"]: record for record in records}
         if not found:
             raise UserError(
                 f"{self.path}: no finished run here; expected the --run-dir of mmsa run"
             )
         model = next(iter(found.values()))["model"]
-        if model != "suparc":
+        if model != "suparc" and not any_model:
             raise UserError(f"{self.path}: a run of '{model}'; expected one of suparc")
         if seed is None:
             return min(found.values(), key=lambda one: one["metrics"]["valid"].get("MAE", math.inf))

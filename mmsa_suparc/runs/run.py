@@ -173,8 +173,8 @@ def _run_seed(
     with processes.telling():
         args = request.args(ordinal=ordinal, checkpoint=folder.checkpoint)
         names = {"model_name": config.model, "dataset_name": config.dataset, "seed": seed}
-        folder.begin({**names, **config.values}, _environment(request))
         identity = request.identity(seed)
+        folder.begin({**names, **config.values}, _environment(request, identity))
         states = folder.states(identity, resume=request.resume)
     processes.from_main(seed)
     result = _train(request, args, seed, folder, states, on_epoch, stop)
@@ -245,19 +245,29 @@ def _keep(
     }
 
 
-def _environment(request: Request) -> dict[str, Any]:
-    """Versions, device and command: what one needs to run the same again."""
+def _environment(request: Request, identity: Row) -> dict[str, Any]:
+    """Versions, device, inputs and command: what one needs to run the same again."""
     return {
         **environment.versions(("MMSA", "torch", "transformers", "numpy", "pandas")),
         "device": str(request.device),
+        "device_name": _device_name(request.device),
         "precision": _precision(request),
         "processes": processes.count(),
         "threads": torch.get_num_threads(),
         "feature_file": str(request.config.named_feature_path),
+        "feature_file_hash": identity["data"],
         "text_encoder": str(request.config.values["pretrained"]),
+        "text_encoder_hash": identity["encoder"],
         "repairs": [patch.name for patch in patching.in_force()],
         "command": request.command or environment.command(),
     }
+
+
+def _device_name(device: torch.device) -> str:
+    """A GPU's own name, else the processor's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return environment.processor()
 
 
 def _precision(request: Request) -> str:

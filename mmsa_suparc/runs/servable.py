@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_valid
 
 from mmsa_suparc.config import SupArcConfig, first_of
 from mmsa_suparc.data import reader
+from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import TOKENS, loading, tokenise
 from mmsa_suparc.errors import UserError, in_a_line
 from mmsa_suparc.model import SupArc
@@ -52,6 +53,7 @@ class Serving:
         seed: of the training.
         encoder: folder with the text encoder's configuration and tokenizer.
         content: what ``serving.json`` holds.
+        origin: what the model was made of, and how good it was.
     """
 
     model: SupArc
@@ -66,6 +68,21 @@ class Serving:
     seed: int
     encoder: Path
     content: dict[str, Any]
+    origin: Origin
+
+
+class Origin(BaseModel):
+    """What a model was made of, for its card.
+
+    Args:
+        data: fingerprint of the feature file.
+        encoder: of the text encoder.
+        test: the test metrics of the run's finished seeds, this model's among them.
+    """
+
+    data: Annotated[str, Field(max_length=200)] = ""
+    encoder: Annotated[str, Field(max_length=200)] = ""
+    test: dict[int, dict[str, float]] = {}
 
 
 def write(
@@ -108,13 +125,18 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
         UserError: no finished run of SupArc there, or weights that are not those of the record.
     """
     run = RunFolder(run_dir)
-    record = run.to_serve(seed)
+    records = run.records()
+    record = run.to_serve(seed, among=records)
     seed = int(record["seed"])
     folder = run.seed(seed)
     try:
         serving, values = run.read_serving(), folder.read_config()
         shapes = shapes_of(folder.weights)
-        content = {"precision": folder.read_environment().get("precision", "fp32"), **serving}
+        content = {
+            "precision": folder.read_environment().get("precision", "fp32"),
+            **serving,
+            "origin": _origin_of(record, records).model_dump(),
+        }
     except UserError as error:
         raise UserError(
             f"{run_dir}: not complete ({error}); a run of an older version? Train again"
@@ -123,6 +145,15 @@ def load(run_dir: Path, seed: int | None = None) -> Serving:
         content, values, run.encoder, _unprefixed(shapes), seed=seed,
         weights=lambda: _unprefixed(folder.read_weights(record["weights"])),
     )  # fmt: skip
+
+
+def _origin_of(record: Record, records: Sequence[Record]) -> Origin:
+    found = record["identity"]
+    return Origin(
+        data=str(found.get("data", "")),
+        encoder=str(found.get("encoder", "")),
+        test={int(one["seed"]): one["metrics"]["test"] for one in records},
+    )
 
 
 def _unprefixed(named: Mapping[str, T]) -> dict[str, T]:
@@ -206,6 +237,7 @@ def assemble(
         seed=seed,
         encoder=encoder,
         content=serving,
+        origin=content.origin,
     )
 
 
@@ -223,6 +255,7 @@ class _Content(BaseModel):
     features: dict[str, Any] = {}
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    origin: Origin = Origin()
 
     @model_validator(mode="after")
     def _in_order(self) -> _Content:

@@ -19,7 +19,8 @@ from typing import Any
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.serving.guard import FORM, Guard
-from mmsa_suparc.serving.predictor import Prediction, SupArcPredictor
+from mmsa_suparc.serving.prediction import Prediction
+from mmsa_suparc.serving.predictor import SupArcPredictor
 from mmsa_suparc.videos.fet import ClipFeatures
 
 #: Seconds after which Gradio deletes what was uploaded and not scored.

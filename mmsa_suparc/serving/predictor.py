@@ -5,24 +5,32 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor
 
-from mmsa_suparc.data.batches import Clips
-from mmsa_suparc.data.text import tokenise
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model.suparc import Encodings
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
 from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
 from mmsa_suparc.runs.trainer import config_of
-from mmsa_suparc.toolkit.features import without_blank
+from mmsa_suparc.serving import many, timeline
+from mmsa_suparc.serving.card import card, public
+from mmsa_suparc.serving.inputs import clips_of
+from mmsa_suparc.serving.prediction import (
+    EXTRAPOLATION,
+    Classes,
+    Prediction,
+    Words,
+    metrics_of,
+)
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.evaluation import predict
 from mmsa_suparc.training.runtime import Precision, Runtime
@@ -31,46 +39,9 @@ from mmsa_suparc.videos.fet import ClipFeatures, Extractor
 from mmsa_suparc.videos.media import ClipError, Limits
 from mmsa_suparc.videos.recipe import FROM_VIDEO, Recipe
 
-#: Scores closer to the middle of the range than this share of its half are neutral.
-NEUTRAL = 0.05
-#: Said of every score without a modality by a model that has only learnt from complete clips.
-EXTRAPOLATION = (
-    "scores without a modality are extrapolations: trained with weight_masked=0 and mask_rate=0"
-)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What SupArc says of a clip.
-
-    Args:
-        score: in the data set's range.
-        label: ``negative``, ``neutral`` (within 5% of the half range of its middle) or
-            ``positive``.
-        without_text: the score with the text masked; None where the clip has no text, or
-            nothing else.
-        without_audio: likewise.
-        without_vision: likewise.
-        warnings: what was missing or cut, and whether the scores without a modality are guesses
-            about something that the model was not trained on.
-        precision: in which the text encoder computed: ``fp32``, ``bf16`` or ``fp16``.
-    """
-
-    score: float
-    label: str
-    without_text: float | None
-    without_audio: float | None
-    without_vision: float | None
-    warnings: tuple[str, ...] = ()
-    precision: str = "fp32"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "warnings": list(self.warnings)}
-
 
 class SupArcPredictor(ModelHubMixin):
-    """A SupArc of a run folder; several threads may ask it.
+    """A SupArc of a run folder; several threads may ask it, and it may be pickled.
 
     ``SupArcPredictor.from_run("runs/mine").predict(video="clip.mp4", text="I like it")``.
 
@@ -83,6 +54,13 @@ class SupArcPredictor(ModelHubMixin):
         device: ``cpu``, ``cuda`` …
         precision: of the text encoder, as in a configuration; by default the one in which the
             run computed its own predictions (fp32 for fp16 on a CPU, which lacks it).
+        batch_size: clips scored at a time; by default the run's ``evaluation_batch_size``. In
+            mixed precision another one shows in the last digits.
+        classes: 2, 3, 5 or 7: labels with the bins of the metrics, see
+            :func:`mmsa_suparc.metrics.classes`.
+
+    Raises:
+        UserError: a batch size below 1, or classes that the run's metrics do not have.
     """
 
     def __init__(
@@ -93,21 +71,51 @@ class SupArcPredictor(ModelHubMixin):
         limits: Limits | None = None,
         device: str = "cpu",
         precision: Precision | None = None,
+        batch_size: int | None = None,
+        classes: Classes | None = None,
     ) -> None:
         self.serving = served
+        self.words = Words(served.score_range, metrics_of(served.config), classes)
+        self.batch_size = batch_size or config_of(served.config).evaluation_batch_size
+        if self.batch_size < 1:
+            raise UserError(f"batch_size {batch_size}; expected at least 1")
         # What save_pretrained writes as config.json: nothing of this machine's folders.
         self._hub_mixin_config = {
-            key: _public(value) if key == "pretrained" else value
+            key: public(value) if key == "pretrained" else value
             for key, value in served.config.items()
             if key != "featurePath"
         }
         self.runtime = _runtime(torch.device(device), precision, served.precision)
-        self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
         self.model = served.model.to(self.runtime.device)
         self.model.text_encoder.weights_change = False
+        self._fet_python, self._limits = fet_python, limits
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to this process."""
+        self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
         self._extractor: Extractor | None = None
-        if served.recipe is not None:
-            self._extractor = Extractor(served.recipe, python=fet_python, limits=limits)
+        if self.serving.recipe is not None:
+            self._extractor = Extractor(
+                self.serving.recipe, python=self._fet_python, limits=self._limits
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        mine = ("_tokenising", "_extractor")
+        return {name: value for name, value in self.__dict__.items() if name not in mine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def __repr__(self) -> str:
+        values, (low, high) = self.serving.config, self.serving.score_range
+        name = values.get("data_name") or values.get("dataset_name")
+        return (
+            f"SupArcPredictor({name}, seed {self.serving.seed}, scores {low:g} to {high:g}, "
+            f"text encoder {public(str(values.get('pretrained')))} in {self.runtime.precision}, "
+            f"{self.runtime.device})"
+        )
 
     @classmethod
     def from_run(
@@ -118,7 +126,8 @@ class SupArcPredictor(ModelHubMixin):
         Args:
             path: the ``--run-dir`` of ``mmsa run``.
             seed: by default the one with the best validation MAE.
-            options: ``fet_python``, ``limits``, ``device``, ``precision`` of the constructor.
+            options: ``fet_python``, ``limits``, ``device``, ``precision``, ``batch_size``,
+                ``classes`` of the constructor.
 
         Raises:
             UserError: no finished run of SupArc there.
@@ -164,27 +173,104 @@ class SupArcPredictor(ModelHubMixin):
         self, clip: ClipFeatures, *, text: str | None, present: Iterable[str] = MODALITIES
     ) -> Prediction:
         """Score a clip whose features were extracted before; see :meth:`predict`."""
+        (found,) = self._score([clip], [text], tuple(present))
+        if isinstance(found, ClipError):
+            raise found
+        return found
+
+    def predict_many(
+        self,
+        clips: pd.DataFrame | Iterable[Mapping[str, Any]],
+        *,
+        present: Iterable[str] = MODALITIES,
+    ) -> pd.DataFrame:
+        """Score many clips; one that cannot be used stops nobody.
+
+        Args:
+            clips: a row or mapping each, with ``video`` (or ``path``), ``text`` or both, and
+                ``id`` where it has a name.
+            present: the modalities to use.
+
+        Returns:
+            A row a clip, in order: ``clip`` (its ``id``, else its video, else its place), the
+            fields of :class:`Prediction` (``warnings`` in one text), and ``error``: why it has no
+            score, else empty.
+
+        Raises:
+            UserError: a row with neither video nor text, or videos for a model that was not
+                trained on features of videos.
+        """
+        kept = tuple(present)
+        return many.table_of(
+            clips, extract=self.extract, score=lambda some, texts: self._score(some, texts, kept)
+        )
+
+    def predict_over_time(
+        self,
+        video: str | Path | ClipFeatures,
+        *,
+        every: float,
+        text: str | None = None,
+        present: Iterable[str] = MODALITIES,
+    ) -> pd.DataFrame:
+        """Score a video window by window.
+
+        Args:
+            video: a file, or the features that :meth:`extract` gave of it.
+            every: seconds of a window.
+            text: what is said in the whole clip; it counts in every window.
+            present: the modalities to use.
+
+        Returns:
+            A row a window: ``start`` and ``end`` in seconds, the fields of :class:`Prediction`,
+            and ``error``: why it has no score, else empty.
+
+        Raises:
+            ClipError: the video cannot be used.
+            UserError: a number of seconds that makes no windows.
+        """
+        clip = video if isinstance(video, ClipFeatures) else self.extract(video)
+        parts = timeline.windows(clip, every)
+        found = self._score([part for *_, part in parts], [text] * len(parts), tuple(present))
+        table = many.as_table([f"{start:g}" for start, *_ in parts], found)
+        times = {"start": [start for start, *_ in parts], "end": [end for _, end, _ in parts]}
+        return pd.concat([pd.DataFrame(times), table.drop(columns="clip")], axis=1)
+
+    def _score(
+        self, clips: Sequence[ClipFeatures], texts: Sequence[str | None], present: tuple[str, ...]
+    ) -> list[Prediction | ClipError]:
+        """A prediction a clip, or why there is none."""
         recipe = self.serving.recipe or Recipe()
-        arrays: dict[str, Any] = {"raw_text": [text or ""]}
-        warnings = list(clip.notes)
+        arrays: dict[str, Any] = {"raw_text": np.array([text or "" for text in texts], object)}
+        notes = [list(clip.notes) for clip in clips]
         for name in FROM_VIDEO:
-            frames, lengths = shaped([clip], name, recipe, self.serving.normalise)
+            frames, lengths = shaped(clips, name, recipe, self.serving.normalise)
             if frames.shape[2] != self.serving.widths[name]:
-                frames = np.zeros((1, 1, self.serving.widths[name]), dtype=np.float32)
-            had = getattr(clip, name)
-            if had is not None and not lengths[0]:
-                warnings.append(f"{name} left out: no training clip had it")
-            elif had is not None and len(had) > lengths[0]:
-                warnings.append(f"{name}: cut after {lengths[0]} of {len(had)} frames")
+                frames = np.zeros((len(clips), 1, self.serving.widths[name]), dtype=np.float32)
+            for clip, length, said in zip(clips, lengths, notes, strict=True):
+                had = getattr(clip, name)
+                if had is not None and not length:
+                    said.append(f"{name} left out: no training clip had it")
+                elif had is not None and len(had) > length:
+                    said.append(f"{name}: cut after {length} of {len(had)} frames")
             arrays[name], arrays[f"{name}_lengths"] = frames, lengths
-        has = {"text": bool((text or "").strip()), "audio": int(arrays["audio_lengths"][0]) > 0,
-               "vision": int(arrays["vision_lengths"][0]) > 0}  # fmt: skip
-        present = tuple(present)
+        has = {name: np.asarray(arrays[f"{name}_lengths"]) > 0 for name in FROM_VIDEO}
+        has["text"] = np.array([bool((text or "").strip()) for text in texts])
         used = self.serving.config.get("modalities", MODALITIES)
-        if not any(has[name] for name in present if name in used):
-            raise ClipError("; ".join([*warnings, "no modality is left; expected one at least"]))
-        (prediction,) = self.predict_features(arrays, present=present)
-        return Prediction(**{**asdict(prediction), "warnings": (*warnings, *prediction.warnings)})
+        usable = np.zeros(len(clips), dtype=bool)
+        for name in set(present) & set(used):
+            usable |= has[name]
+        nothing = "no modality is left; expected one at least"
+        found: list[Prediction | ClipError] = [
+            ClipError("; ".join([*said, nothing])) for said in notes
+        ]
+        places = np.flatnonzero(usable)
+        if len(places):
+            some = {name: values[places] for name, values in arrays.items()}
+            scored = self.predict_features(some, present=present)
+            for place, one in zip(places, scored, strict=True):
+                found[place] = replace(one, warnings=(*notes[place], *one.warnings))
+        return found
 
     @torch.inference_mode()
     def predict_features(
@@ -205,7 +291,8 @@ class SupArcPredictor(ModelHubMixin):
         Raises:
             UserError: a wrong width or shape, or a clip with nothing to score.
         """
-        clips = self._clips(features)
+        with self._tokenising:
+            clips = clips_of(features, self.serving)
         chosen = list(present)
         kept = torch.tensor([m in chosen for m in MODALITIES])
         has = self.model.presence(clips.text, clips.audio_lengths, clips.vision_lengths)
@@ -215,9 +302,8 @@ class SupArcPredictor(ModelHubMixin):
             raise UserError(f"clip {place}: no modality is left; expected one at least")
         # Batched as the run batched its own predictions: in bf16 padding shows in the digits.
         made: dict[str, Tensor] = {}
-        size = config_of(self.serving.config).evaluation_batch_size
         whole = predict(
-            self.model, clips, self.runtime, batch_size=size, present=kept, features=made
+            self.model, clips, self.runtime, batch_size=self.batch_size, present=kept, features=made
         )
         scores = torch.cat([whole[None], self._without_one(made, here)])  # (4, N)
         if not torch.isfinite(scores).all():
@@ -238,51 +324,6 @@ class SupArcPredictor(ModelHubMixin):
         without = ~torch.eye(len(MODALITIES), dtype=torch.bool)[:, None]  # (3, 1, 3)
         return self.model.predict(self.model.fuse(encodings, without))[..., 0].float().cpu()
 
-    def _clips(self, features: Mapping[str, Any]) -> Clips:
-        """N clips as arrays; of their scores nothing is known."""
-        sizes = {name: len(features[name]) for name in
-                 ("raw_text", "text_bert", *FROM_VIDEO) if name in features}  # fmt: skip
-        if not sizes or len(set(sizes.values())) != 1:
-            raise UserError(f"features of {sizes or 'nothing'}; expected as many clips of each")
-        count = next(iter(sizes.values()))
-        served = self.serving
-        if "text_bert" in features:
-            tokens = np.asarray(features["text_bert"])
-            tokens = without_blank(tokens, features.get("raw_text", ["some"] * count))
-        else:
-            texts = [str(text) for text in features.get("raw_text", [""] * count)]
-            with self._tokenising:
-                made = tokenise(served.tokenizer, texts, length=served.tokens)
-            tokens = without_blank(made, texts)
-        vocabulary = served.model.text_encoder.transformer.config.vocab_size
-        if tokens.ndim != 3 or tokens.shape[1] != 3 or tokens[:, 0].max(initial=0) >= vocabulary:
-            raise UserError(
-                f"text_bert: shape {tokens.shape}, ids up to {int(tokens.max(initial=0))}; "
-                f"expected (clips, 3, tokens) and ids below {vocabulary}"
-            )
-        inputs: dict[str, Any] = {}
-        for name in FROM_VIDEO:
-            width = served.widths[name]
-            lacking = name not in features
-            frames = np.zeros((count, 1, width)) if lacking else np.asarray(features[name])
-            if frames.ndim != 3 or frames.shape[2] != width:
-                raise UserError(
-                    f"{name}: shape {frames.shape}; this model expects (clips, frames, {width}): "
-                    "features of another recipe?"
-                )
-            if not np.isfinite(frames).all():
-                raise UserError(f"{name}: numbers that are not finite")
-            full = [0 if lacking else frames.shape[1]] * count
-            lengths = np.asarray(features.get(f"{name}_lengths", full)).reshape(-1)
-            inputs[name] = torch.as_tensor(frames.astype(np.float32))
-            inputs[f"{name}_lengths"] = torch.as_tensor(lengths.astype(np.int64))
-        return Clips(
-            text=torch.as_tensor(np.array(tokens)).long(),
-            **inputs,
-            scores=torch.zeros(count),
-            index=torch.arange(count),
-        )
-
     def _prediction(self, scores: Tensor, here: Tensor, text: str | None) -> Prediction:
         """scores (4,): with all, and without text, audio, vision; here (3,): what was there."""
         whole, *less = scores.tolist()
@@ -300,21 +341,13 @@ class SupArcPredictor(ModelHubMixin):
         if partial and not any(masks):
             warnings.append(EXTRAPOLATION)
         return Prediction(
-            whole, self.label(whole), **without, warnings=tuple(warnings),
+            whole, self.words.of(whole), **without, warnings=tuple(warnings),
             precision=self.runtime.precision,
         )  # fmt: skip
 
     def _count_tokens(self, text: str) -> int:
         with self._tokenising:
             return len(self.serving.tokenizer(text, truncation=False, padding=False)["input_ids"])
-
-    def label(self, score: float) -> str:
-        """The score in a word."""
-        low, high = self.serving.score_range
-        middle, half = (low + high) / 2, (high - low) / 2
-        if abs(score - middle) <= NEUTRAL * half:
-            return "neutral"
-        return "positive" if score > middle else "negative"
 
     def _save_pretrained(self, save_directory: Path) -> None:
         served = self.serving
@@ -323,7 +356,7 @@ class SupArcPredictor(ModelHubMixin):
         served.model.text_encoder.transformer.config.save_pretrained(save_directory / ENCODER)
         content = {**served.content, "seed": served.seed, "precision": served.precision}
         (save_directory / SERVING).write_text(json.dumps(content), encoding="utf-8")
-        (save_directory / "README.md").write_text(self.card(), encoding="utf-8")
+        (save_directory / "README.md").write_text(card(served), encoding="utf-8")
 
     @classmethod
     def _from_pretrained(
@@ -351,48 +384,8 @@ class SupArcPredictor(ModelHubMixin):
             raise UserError(f"{model_id}: no saved SupArcPredictor ({error})") from None
         return cls(served, **options)
 
-    def card(self) -> str:
-        """A model card, filled from the run."""
-        served = self.serving
-        low, high = served.score_range
-        name = served.config.get("data_name") or served.config.get("dataset_name")
-        encoder = _public(str(served.config.get("pretrained")))
-        made = "features of unknown making"
-        if served.recipe is not None:
-            made = "`mmsa extract` (recipe in serving.json)"
-        return "\n".join(
-            [
-                "---", "library_name: mmsa-suparc", "tags: [multimodal-sentiment-analysis]", "---",
-                "", "# SupArc", "",
-                f"Scores from {low:g} to {high:g} for text, audio and vision of a clip.", "",
-                f"- Trained on: {name}, seed {served.seed}, by mmsa-suparc",
-                f"- Text encoder: {encoder}",
-                f"- Audio and vision: {made}; values a frame: {served.widths}",
-                f"- Losses: MAE + {served.config.get('weight_suparc')} × SupArc + "
-                f"{served.config.get('weight_triplet')} × modality triplet + "
-                f"{served.config.get('weight_masked', 0)} × MAE with modalities masked",
-                "", "```python", "from mmsa_suparc import SupArcPredictor",
-                'SupArcPredictor.from_pretrained("THIS").predict(video="clip.mp4", text="…")',
-                "```", "",
-                "A score of a clip is a guess of a statistical model; it judges no person.", "",
-            ]
-        )  # fmt: skip
-
 
 def _runtime(device: torch.device, asked: Precision | None, trained: Precision) -> Runtime:
     if asked is None:
         asked = "fp32" if trained == "fp16" and device.type == "cpu" else trained
     return Runtime.choose(device, asked)
-
-
-def _public(encoder: str) -> str:
-    """An encoder's name on the hub, or that of its folder."""
-    return Path(encoder).name if Path(encoder).is_absolute() else encoder
-
-
-def scores_table(names: Sequence[str], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Rows for a table or a CSV: a clip, its score and label, and the three left-out scores."""
-    return [
-        {"clip": name, **prediction.as_dict(), "warnings": "; ".join(prediction.warnings)}
-        for name, prediction in zip(names, predictions, strict=True)
-    ]

@@ -36,6 +36,12 @@ BENCH = {
         (("config", "show", "-m", "suparc", "-d", "demo"), "threshold"),
         (("config", "show", "-m", "tfn", "-d", "mosi", "--set", "batch_size=3"), "--set"),
         (("bench", "quick", "--out", "out", "--dry-run"), "18 trainings, 18 to do"),
+        (("models", "--json"), '"model": "self_mm"'),
+        (("datasets", "--json"), '"data_set": "mosei"'),
+        (("config", "show", "-d", "demo", "--json"), '"threshold": { "value": 0.5'),
+        (("bench", "quick", "--out", "out", "--dry-run", "--json"), '"to_do": 18'),
+        (("completion", "bash"), "_shtab_mmsa mmsa"),
+        (("completion", "fish"), "complete -c mmsa"),
     ],
 )
 def test_answers(arguments: tuple, expected: str, demo: Demo) -> None:

@@ -9,7 +9,10 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import SupConLoss
 
+from mmsa_suparc import announced
+from mmsa_suparc.errors import ConfigError
 from mmsa_suparc.losses import SupArcLoss, suparc, suparc_loss
+from mmsa_suparc.toolkit import settings
 from tests.reference.loops import suparc_loops
 
 OPTIONS = [
@@ -251,3 +254,20 @@ def test_a_second_derivative_in_blocks_is_refused_rather_than_wrong(
     monkeypatch.setattr(suparc, "BLOCK", 12)
     with pytest.raises(RuntimeError, match="no second derivative; expected create_graph=False"):
         torch.autograd.grad(SupArcLoss()(leaf, scores), leaf, create_graph=True)
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "mosei", "sims", "demo", "custom"])
+def test_a_data_set_s_values_are_those_of_its_runs(dataset: str) -> None:
+    announced.announce()
+    values = settings.load("suparc", dataset).values
+    loss = SupArcLoss.from_config(dataset)
+    for name in suparc._Numbers._fields:
+        assert getattr(loss, name) == values[name], name
+
+
+def test_the_defaults_differ_from_mosi_s_and_may_be_changed() -> None:
+    assert SupArcLoss().margin_on == "negatives"
+    assert SupArcLoss.from_config("mosi").margin_on == "positives"
+    assert SupArcLoss.from_config("mosi", margin=0.3).margin == 0.3
+    with pytest.raises(ConfigError, match="did you mean 'mosi'"):
+        SupArcLoss.from_config("mossi")

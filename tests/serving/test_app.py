@@ -20,7 +20,8 @@ import pytest
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.serving.app import Page
-from mmsa_suparc.serving.predictor import Prediction, SupArcPredictor
+from mmsa_suparc.serving.prediction import Prediction
+from mmsa_suparc.serving.predictor import SupArcPredictor
 
 pytest.importorskip("gradio")
 

@@ -18,6 +18,8 @@ import mmsa_suparc
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.serving.card import card
+from mmsa_suparc.serving.prediction import EXTRAPOLATION, Words, class_names
 from mmsa_suparc.serving.predictor import SupArcPredictor
 
 
@@ -122,8 +124,6 @@ def test_mixed_precision_is_the_text_encoders_alone(
 def test_scores_that_no_loss_has_trained_are_called_extrapolations(
     mmsa: Callable, demo: Demo, tmp_path: Path
 ) -> None:
-    from mmsa_suparc.serving.predictor import EXTRAPOLATION
-
     untrained = train(tmp_path, "weight_masked=0")
     predictor = SupArcPredictor.from_run(untrained)
     assert EXTRAPOLATION in predictor.predict(text="a fine film").warnings
@@ -277,3 +277,81 @@ def test_other_weights_and_other_models_are_refused(
     (copy / "records.jsonl").write_text(text.replace('"suparc"', '"lf_dnn"'))
     with pytest.raises(UserError, match="a run of 'lf_dnn'; expected one of suparc"):
         SupArcPredictor.from_run(copy)
+
+
+def test_many_clips_are_one_table(predictor: SupArcPredictor) -> None:
+    rows = [{"id": "a", "text": "a fine film"}, {"text": " "}, {"text": "a bad film"}]
+    table = predictor.predict_many(rows)
+    assert list(table["clip"]) == ["a", "1", "2"]
+    for place in (0, 2):
+        alone = predictor.predict(text=rows[place]["text"])
+        assert table["score"][place] == pytest.approx(alone.score, abs=1e-5)
+        assert table["warnings"][place] == "; ".join(alone.warnings)
+    assert np.isnan(table["score"][1])
+    assert table["error"].str.contains("no modality is left").tolist() == [False, True, False]
+    frame = pd.DataFrame({"text": ["a fine film", None], "video": [None, "clip.mp4"]})
+    with pytest.raises(UserError, match="nobody said how they are made"):
+        predictor.predict_many(frame)
+    with pytest.raises(UserError, match=r"clip 0: .*; expected 'video', 'text' or both"):
+        predictor.predict_many([{"words": "a"}])
+
+
+def test_the_batch_size_does_not_change_the_scores(
+    run: Path, predictor: SupArcPredictor, clips: dict[str, Any]
+) -> None:
+    by_one = SupArcPredictor.from_run(run, seed=1, batch_size=1)
+    assert (by_one.batch_size, predictor.batch_size) == (1, 64)
+    np.testing.assert_allclose(
+        scores(by_one.predict_features(clips)), scores(predictor.predict_features(clips)), atol=1e-5
+    )
+    with pytest.raises(UserError, match="batch_size -1"):
+        SupArcPredictor.from_run(run, batch_size=-1)
+
+
+def test_labels_are_of_as_many_classes_as_asked(run: Path, mmsa: Callable, demo: Demo) -> None:
+    of_seven = SupArcPredictor.from_run(run, classes=7)
+    found = of_seven.predict(text="a fine film")
+    place = int(np.round(found.score)) + 3
+    assert found.label == class_names(7)[place]
+    status, _, _ = mmsa(
+        "predict", "--run", run, "--features", demo.features, "--out", "o.csv", "--classes", "2"
+    )
+    table = pd.read_csv("o.csv")
+    assert status == 0
+    assert ((table["label"] == "positive") == (table["score"] >= 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "count", "score", "word"),
+    [
+        ("mosi", 2, 0.0, "positive"),
+        ("mosi", 3, 0.4, "neutral"),
+        ("mosi", 5, -1.2, "weakly negative"),
+        ("mosi", 5, 2.9, "positive"),
+        ("mosi", 7, 2.9, "strongly positive"),
+        ("sims", 2, 0.0, "negative"),
+        ("sims", 3, 0.1, "neutral"),
+        ("sims", 5, 0.8, "positive"),
+    ],
+)
+def test_words_have_the_bins_of_the_metrics(
+    family: Any, count: Any, score: float, word: str
+) -> None:
+    assert Words((-3, 3), family, count).of(score) == word
+
+
+def test_classes_that_the_metrics_lack_are_refused() -> None:
+    with pytest.raises(UserError, match="7 classes: expected one of 2, 3, 5 with the metrics of"):
+        Words((-1, 1), "sims", 7)
+
+
+def test_the_card_says_of_what_it_is_and_how_good(run: Path) -> None:
+    served = SupArcPredictor.from_run(run, seed=1).serving
+    text = card(served)
+    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    own = next(one for one in records if one["seed"] == 1)
+    values = [one["metrics"]["test"]["MAE"] for one in records]
+    assert f"| MAE | {own['metrics']['test']['MAE']:.4f} | {np.mean(values):.4f} [" in text
+    assert f"feature file {own['identity']['data']}" in text
+    assert f"contents {own['identity']['encoder']}" in text
+    assert "## Licence" in text

@@ -1,0 +1,141 @@
+"""``mmsa_suparc.bench``: what ``mmsa bench`` does on this machine, with data frames at its end."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmsa_suparc.analysis.report import write_report
+from mmsa_suparc.announced import announce
+from mmsa_suparc.api.bench_result import BenchResult, load_bench
+from mmsa_suparc.api.live import bar
+from mmsa_suparc.bench import benchmark, devices, execute, plan
+from mmsa_suparc.bench.results import Results
+from mmsa_suparc.errors import ConfigError, StoppedError, UserError
+from mmsa_suparc.runs.environment import versions
+from mmsa_suparc.training.cuda import has_cuda
+
+
+def compare(
+    file: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path,
+    data_sets: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    variants: Sequence[str] = (),
+    data_root: str | Path | None = None,
+    text_encoder: str | Path | None = None,
+    epochs: int | None = None,
+    folds: int | None = None,
+    pool: Sequence[str] | None = None,
+    set: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+    jobs_per_gpu: int = 1,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> BenchResult:
+    """Compare models: a grid of trainings, each in a process of its own, then tables and tests.
+
+    What is finished in ``out`` is not done again. A cluster is the command's: ``mmsa bench
+    --executor``, then :func:`mmsa_suparc.load_bench`.
+
+    Args:
+        file: a benchmark file, the name of a shipped one, or what such a file holds, as a mapping.
+        out: the benchmark's folder.
+        data_sets: instead of the file's.
+        seeds: likewise.
+        variants: only these of the file's.
+        data_root: the folder that holds ``MOSI/Processed/…``; default ``MMSA_DATA_ROOT``.
+        text_encoder: a Hugging Face encoder by name or folder, for every model that uses one.
+        epochs: at most so many, for all.
+        folds: cross-validation by groups, instead of the file's.
+        pool: the splits that it is over.
+        set: values for all trainings, above the file's shared ones.
+        jobs: trainings at a time, each on a GPU of its own where there are GPUs.
+        jobs_per_gpu: trainings that may share a GPU.
+        retry_failed: run failed trainings again.
+        progress: show a bar.
+
+    Returns:
+        The results; a training that failed is in :attr:`BenchResult.unfinished`.
+
+    Raises:
+        UserError: bad input; no training was started.
+        StoppedError: it was stopped; the same call goes on.
+    """
+    announce()
+    shared = dict(set or {})
+    if text_encoder is not None:
+        shared["pretrained"] = str(text_encoder)
+    if epochs is not None:
+        shared["epochs"] = epochs
+    folder = Path(out).expanduser().absolute()
+    device = "cuda" if has_cuda() else "cpu"
+    asked = benchmark.prepare(
+        _read(file), folder, device=device, data_sets=data_sets, seeds=seeds, shared=shared,
+        only=variants, folds=folds, pool=pool,
+        data_root=None if data_root is None else str(data_root),
+    )  # fmt: skip
+    for doubt in asked.doubts:
+        warnings.warn(doubt, stacklevel=2)
+    asked.write_specs()
+    _execute(asked.trainings(), device, jobs, jobs_per_gpu, retry_failed, progress)
+    found = Results.collect(asked.plan, [job.folder for job in asked.jobs])
+    environment = {
+        "command": f"mmsa_suparc.bench({str(file) if isinstance(file, (str, Path)) else '{…}'!r})",
+        **versions(("MMSA", "torch", "transformers")),
+    }
+    write_report(found, folder, environment=environment)
+    return load_bench(folder)
+
+
+def _read(file: str | Path | Mapping[str, Any]) -> plan.BenchFile:
+    """A mapping goes the way of a file: the same limits, includes and messages."""
+    if not isinstance(file, Mapping):
+        return plan.read(plan.find_file(str(file)))
+    content = dict(file)
+    if content.get("include"):
+        content["include"] = [str(plan.find_file(str(n)).resolve()) for n in content["include"]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "benchmark"
+        try:
+            path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        except yaml.YAMLError as error:
+            raise ConfigError(f"benchmark: {error.args[0]}; expected plain values") from None
+        try:
+            return plan.read(path)
+        except UserError as error:
+            raise type(error)(str(error).replace(str(path), "benchmark")) from None
+
+
+def _execute(
+    trainings: list[execute.Job],
+    device: str,
+    jobs: int,
+    jobs_per_gpu: int,
+    retry_failed: bool,
+    progress: bool,
+) -> None:
+    left = [job for job in trainings if not job.done]
+    shown = bar(len(left), "trainings", unit="training", shown=progress and bool(left))
+
+    def on_end(outcome: execute.Outcome) -> None:
+        shown.update()
+        if not outcome.ok and progress:
+            shown.write(f"{outcome.job.name}: failed ({outcome.status})")
+
+    try:
+        execute.execute(
+            trainings, at_once=jobs, devices=devices.visible() if device == "cuda" else (),
+            jobs_per_gpu=jobs_per_gpu, retry_failed=retry_failed,
+            on_start=lambda job: shown.set_postfix_str(job.name), on_end=on_end,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; the same call goes on") from None
+    finally:
+        shown.close()

@@ -1,0 +1,115 @@
+"""A benchmark as it was asked for: its plan, where each cell lies, and which are done already.
+
+Goes without torch and the toolkit, as a plan does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmsa_suparc.bench import cells
+from mmsa_suparc.bench.execute import Job
+from mmsa_suparc.bench.folder import CellFolder
+from mmsa_suparc.bench.plan import BenchFile, Plan, make_plan
+from mmsa_suparc.data import reader
+from mmsa_suparc.data.folds import cut, doubts
+from mmsa_suparc.errors import UserError
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Cells with their folders; see :func:`prepare`.
+
+    Args:
+        plan: what was asked for.
+        identities: of the plan's cells, in their order.
+        jobs: likewise.
+        doubts: what there is to know of the data sets' folds, a line each.
+        data_root: as in ``mmsa run``.
+    """
+
+    plan: Plan
+    identities: Sequence[dict[str, Any]]
+    jobs: Sequence[Job]
+    doubts: Sequence[str] = ()
+    data_root: str | None = None
+
+    def trainings(self) -> list[Job]:
+        """What there is to run, each once: variants that come to the same values share one."""
+        return list({job.folder: job for job in self.jobs}.values())
+
+    def write_specs(self) -> None:
+        """Tell the cells that are not done what they have to do."""
+        for cell, what, job in zip(self.plan.cells, self.identities, self.jobs, strict=True):
+            if not job.done:
+                cells.write_spec(job.folder, cell, what, self.plan.probes, self.data_root)
+
+
+def prepare(
+    file: BenchFile,
+    out: Path,
+    *,
+    device: str,
+    data_sets: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    shared: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    folds: int | None = None,
+    pool: Sequence[str] | None = None,
+    data_root: str | None = None,
+) -> Benchmark:
+    """Every check of a benchmark, before a file is written.
+
+    Args:
+        file: what is compared.
+        out: the benchmark's folder.
+        device: the kind of the device that the cells will find.
+        data_sets: instead of the file's.
+        seeds: likewise.
+        shared: values above the file's shared ones.
+        only: the variants to take; all by default.
+        folds: of a cross-validation, instead of the file's.
+        pool: the splits that it is over, likewise.
+        data_root: as in ``mmsa run``.
+
+    Raises:
+        UserError: a cell that cannot run, named; nothing to run.
+    """
+    datasets = list(data_sets) or file.data_sets
+    models = {name: cells.models_that_run(name) for name in datasets} if file.all_models else {}
+    plan = make_plan(
+        file, models_for=models, data_sets=datasets, seeds=list(seeds), shared=shared,
+        only=list(only), folds=folds, pool=None if pool is None else list(pool),
+    )  # fmt: skip
+    with reader.reading_once():
+        identities = cells.identities_of(plan.cells, data_root, device=device)
+        told = _doubts(plan, data_root) if plan.folds else []
+    jobs = []
+    for cell, what in zip(plan.cells, identities, strict=True):
+        folder = CellFolder(out / "cells" / cells.address(what))
+        done = folder.is_done(plan.probes)
+        jobs.append(Job(cell.name, folder, done, folder.failure() is not None))
+    return Benchmark(plan, identities, jobs, told, data_root)
+
+
+def _doubts(plan: Plan, data_root: str | None) -> list[str]:
+    """Cut every data set into its folds; what there is to know of them, each line once.
+
+    Raises:
+        UserError: it cannot be cut so.
+    """
+    found: dict[str, None] = {}
+    different = {(c.dataset, c.values.get("featurePath"), c.fold): c for c in plan.cells}
+    for (_, _, fold), cell in different.items():
+        if fold is None:
+            continue
+        content = cells.clips_of(cell, data_root)
+        try:
+            cut(content, fold)
+        except UserError as error:
+            raise UserError(f"{cell.dataset}: {error}") from None
+        found |= {f"{cell.dataset}: {line}": None for line in doubts(content, fold)}
+    return list(found)
