@@ -22,7 +22,7 @@ def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from mmsa_suparc import announced
-    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.cli.console import print_whole
     from mmsa_suparc.names import SCORE_RANGES
     from mmsa_suparc.toolkit import settings
 
@@ -38,6 +38,6 @@ def handle(options: argparse.Namespace) -> int:
         low, high = SCORE_RANGES.get(name, (float("nan"), float("nan")))
         found = "yes" if config.feature_path.is_file() else "no"
         table.add_row(name, f"{low:g} to {high:g}", found, str(config.feature_path))
-    console().print(table)
+    print_whole(table)
     print("Set the data root with --data-root DIR or MMSA_DATA_ROOT.")
     return 0

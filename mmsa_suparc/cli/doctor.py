@@ -30,7 +30,7 @@ def handle(options: argparse.Namespace) -> int:
 
     import mmsa_suparc
     from mmsa_suparc import plugin
-    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.cli.console import console, print_whole
     from mmsa_suparc.cli.options import quiet_libraries
     from mmsa_suparc.data.cache import cache_folder
     from mmsa_suparc.data.text import encoder_config, find_encoder
@@ -66,7 +66,7 @@ def handle(options: argparse.Namespace) -> int:
     except SupArcError as error:
         table.add_row("text encoder", str(error))
     table.add_row("videos", _videos())
-    console().print(table)
+    print_whole(table)
 
     repairs = Table(title="Repairs in force", title_justify="left")
     for column in ("repair", "what it does", "toolkit lines"):
