@@ -59,12 +59,17 @@ class Running:
             now: on the clock of ``started``.
             usual: seconds of a finished training of its model.
         """
-        whole = None if usual is None else usual - (now - self.started)
+        by_model = None if usual is None else usual - (now - self.started)
+        by_epochs = self._by_epochs(now)
+        if by_model is not None and by_model > 0 and not (by_epochs and by_epochs < by_model):
+            return by_model, "≈"
+        return None if by_epochs is None else (by_epochs, "≤")
+
+    def _by_epochs(self, now: float) -> float | None:
         seconds = self._seconds_an_epoch()
         if self.most is None or seconds is None:
-            return None if whole is None or whole <= 0 else (whole, "≈")
-        most = max(seconds * (self.most - self.epoch) - (now - self._sights[-1][1]), 0.0)
-        return (whole, "≈") if whole is not None and 0 < whole < most else (most, "≤")
+            return None
+        return max(seconds * (self.most - self.epoch) - (now - self._sights[-1][1]), 0.0)
 
     def _seconds_an_epoch(self) -> float | None:
         """None before it can be told: epochs that a state gave back took no time."""
@@ -200,7 +205,7 @@ class Display:
             Text(f"{one.epoch or '–'}{f'/{one.most}' if one.most else ''}"),
             Text("–" if one.mae is None else f"{one.mae:.4f}"),
             Text(span(now - one.started)),
-            Text("–" if left is None else f"{left[1]} {span(left[0])}"),
+            Text("–" if left is None else f"{left[1]} {span(left[0])}" if left[0] >= 1 else "soon"),
         ]
 
     def _summary(self, now: float) -> Text:
@@ -210,7 +215,11 @@ class Display:
         line.append(f", {len(self._running)} running, {len(self.waiting)} waiting; ")
         line.append(f"{span(now - self.started)} so far")
         left = self.left()
-        return line if left is None else line.append(f", about {span(left)} left", style="bold")
+        return (
+            line
+            if left is None or left < 1
+            else line.append(f", about {span(left)} left", style="bold")
+        )
 
     def _usual(self, model: str) -> float | None:
         return statistics.fmean(self._seconds[model]) if model in self._seconds else None
