@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,15 @@ from mmsa_suparc.data.files import write_text
 from mmsa_suparc.runs.records import Records
 
 LAST_LINES = 12
+#: Bytes at the end of a log in which its last epoch is looked for.
+END = 4_096
+EPOCH_LINE = re.compile(r"^epoch (\d+): valid Loss (?:\S+), MAE (\S+)\n", re.MULTILINE)
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """An epoch of a cell, as its log has it; ``row`` as in the training's history."""
+    mae = row.get("valid_MAE", math.nan)
+    return f"epoch {row['epoch']}: valid Loss {row['valid_Loss']:.4f}, MAE {mae:.4f}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,24 @@ class CellFolder(Records):
     def keep_job(self, job: Mapping[str, Any]) -> None:
         """Likewise."""
         write_text(self.path / "job.json", json.dumps(job) + "\n")
+
+    def log_size(self) -> int:
+        """Bytes of the cell's log so far."""
+        with contextlib.suppress(OSError):
+            return self.log.stat().st_size
+        return 0
+
+    def last_epoch(self, since: int = 0) -> tuple[int, float] | None:
+        """The last epoch that the log tells whole, and its validation MAE.
+
+        Args:
+            since: bytes at the log's beginning that are of earlier starts.
+        """
+        with contextlib.suppress(OSError, ValueError), self.log.open("rb") as log:
+            log.seek(max(since, log.seek(0, os.SEEK_END) - END))
+            found = EPOCH_LINE.findall(log.read().decode(errors="replace"))
+            return (int(found[-1][0]), float(found[-1][1])) if found else None
+        return None
 
     def last_lines(self) -> list[str]:
         """The end of the cell's log."""

@@ -14,7 +14,7 @@ from typing import Any
 from mmsa_suparc import plugin
 from mmsa_suparc.bench import probes
 from mmsa_suparc.bench.cells import config_of
-from mmsa_suparc.bench.folder import CellFolder
+from mmsa_suparc.bench.folder import CellFolder, epoch_line
 from mmsa_suparc.bench.plan import Cell
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import InUseError
@@ -78,4 +78,4 @@ def _train(request: Request) -> None:
 
 def _tell(row: dict[str, Any]) -> None:
     """An epoch, for the log and for the benchmark's display."""
-    print(f"epoch {row['epoch']}: valid Loss {row['valid_Loss']:.4f}", flush=True)
+    print(epoch_line(row), flush=True)

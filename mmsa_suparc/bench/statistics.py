@@ -237,8 +237,10 @@ def mark(p: float, difference: Difference) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% interval of a run's mean over seeds, for other seeds on the same clips, by Student's t;
-    (NaN, NaN) for one value."""
+    """The 95% interval of a run's mean over seeds, for other seeds on the same clips.
+
+    By Student's t; (NaN, NaN) for one value.
+    """
     if len(values) < 2:
         return math.nan, math.nan
     center, error = float(np.mean(values)), float(stats.sem(values))

@@ -7,13 +7,14 @@ A first argument that is no verb means ``run``, so the toolkit's flat form stays
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from mmsa_suparc.errors import DiskError, SupArcError, UserError, is_text, nearest, shown
@@ -36,6 +37,8 @@ VERBS = {
 }
 #: What ``mmsa bench`` starts for each of its cells.
 INTERNAL_VERBS = ("cell",)
+#: Taken by every verb, before or after its name.
+NO_COLOR_FLAG = "--no-color"
 #: A path that no file can have.
 PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES}
@@ -46,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         line = _printable(" ".join(message.split()))
-        self.exit(2, f"mmsa: {line} (see: {self.prog} --help)\n")
+        self.exit(2, _as_error(f"mmsa: {line} (see: {self.prog} --help)") + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a defect, 2 bad input or configuration, 3 diverged, 4 disk, 130 interrupted, 143
         ended by SIGTERM.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = [word for word in given if word != NO_COLOR_FLAG]
     _let_every_character_print()
+    with _colors(wanted=len(arguments) == len(given)):
+        return _answer(arguments)
+
+
+def _answer(arguments: list[str]) -> int:
+    """Run the command; whatever ends it is told in a line."""
     verbose = _verbosity(arguments)
     try:
         return _dispatch(arguments)
@@ -109,6 +119,10 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("--version", action="version", version=f"mmsa-suparc {__version__}")
+    parser.add_argument(
+        NO_COLOR_FLAG, action="store_true",
+        help="no colours; without it a terminal gets some, unless NO_COLOR is set",
+    )  # fmt: skip
     importlib.import_module(f"mmsa_suparc.cli.{verb}").add_arguments(parser)
 
 
@@ -143,8 +157,29 @@ def _report(message: str, status: int, verbose: int) -> int:
     process = os.environ.get("RANK", "0")  # one of several, each of which may fail alone
     name = "mmsa" if process == "0" else f"mmsa, process {process}"
     for line in message.splitlines() or [""]:
-        print(f"{name}: {_printable(' '.join(line.split()))}", file=sys.stderr)
+        print(_as_error(f"{name}: {_printable(' '.join(line.split()))}"), file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _colors(*, wanted: bool) -> Iterator[None]:
+    """Unless they are wanted, this process and those that it starts use none."""
+    before = os.environ.get("NO_COLOR")
+    if not wanted:
+        os.environ["NO_COLOR"] = "1"
+    try:
+        yield
+    finally:
+        if not wanted:
+            del os.environ["NO_COLOR"]
+            if before is not None:
+                os.environ["NO_COLOR"] = before
+
+
+def _as_error(line: str) -> str:
+    """Red on a terminal (no-color.org: unless ``NO_COLOR`` is set to anything)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return line if plain or not sys.stderr.isatty() else f"\x1b[31m{line}\x1b[0m"
 
 
 def _printable(line: str) -> str:

@@ -21,7 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", type=values.path, required=True, metavar="DIR", help="the --run-dir of mmsa run"
     )
     parser.add_argument(
-        "--seed", type=values.seed, default=None, metavar="N", help="as in mmsa predict"
+        "--seed", type=values.seed, default=None, metavar="N",
+        help="serve this seed alone; default the one with the best validation MAE, and an "
+        "interval over the run's seeds",
+    )  # fmt: skip
+    parser.add_argument(
+        "--most-seeds", type=values.whole(1, 100), default=5, metavar="N",
+        help="of the interval, each a model in memory; default 5, 1 shows none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--example", type=values.path, default=None, metavar="VIDEO",
+        help="the clip of the example button, for all who open the page",
+    )  # fmt: skip
+    parser.add_argument(
+        "--example-words", default=None, metavar="TEXT", help="and what is said in it"
     )
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: here only"
@@ -58,18 +71,22 @@ def handle(options: argparse.Namespace) -> int:
     except ImportError:
         raise UserError("Gradio is not installed; pip install 'mmsa-suparc[app]'") from None
     quiet_libraries(options.verbose)
-    from mmsa_suparc.serving import app
+    from mmsa_suparc.serving import app, example, seeds
     from mmsa_suparc.serving.predictor import SupArcPredictor
 
     end_cleanly()
     _check_port(options.host, options.port)
-    predictor = SupArcPredictor.from_run(
-        options.run, seed=options.seed, fet_python=options.fet_python, limits=limits
-    )
+    run = Path(options.run).expanduser()
+    how = {"fet_python": options.fet_python, "limits": limits}
+    predictor = SupArcPredictor.from_run(run, seed=options.seed, **how)
+    video = None if options.example is None else Path(options.example).expanduser()
+    shown = example.of(predictor.serving, video, options.example_words)
+    more = options.most_seeds - 1 if options.seed is None else 0
+    page = app.Page(predictor, seeds.others(run, predictor.serving.seed, more, **how), shown)
     print(f"http://{options.host}:{options.port}  (Ctrl-C ends it)", flush=True)
     try:
         app.serve(
-            predictor, host=options.host, port=options.port, most=options.max_megabytes << 20,
+            page, host=options.host, port=options.port, most=options.max_megabytes << 20,
             names=tuple(options.allow_host),
         )  # fmt: skip
     finally:

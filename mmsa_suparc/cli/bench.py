@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -179,9 +178,10 @@ def handle(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:
     from mmsa_suparc.bench import devices, execute, ray_cluster, slurm
+    from mmsa_suparc.cli.display import Display
 
-    display = Display(jobs, options.verbose)
-    started = {"on_start": display.start, "on_end": display.end}
+    display = Display(jobs, options.verbose, retry_failed=options.retry_failed)
+    started: dict[str, Any] = {"on_start": display.start, "on_end": display.end}
     try:
         with display:
             if options.executor == "ray":
@@ -284,8 +284,8 @@ def _planned(asked: Any) -> list[dict[str, Any]]:
         row = {
             "cell": job.folder.name, "variant": cell.variant, "model": cell.model,
             "data_set": cell.dataset, "seed": cell.seed,
-            "fold": cell.fold and str(cell.fold), "name": cell.name, "state": "to do", "seconds": None,
-            "guess": False,
+            "fold": cell.fold and str(cell.fold), "name": cell.name, "state": "to do",
+            "seconds": None, "guess": False,
         }  # fmt: skip
         if job.done:
             row["state"] = "done"
@@ -314,50 +314,3 @@ def _print_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
             about = f"≈ {row['seconds']:.0f} s{' (a guess)' if row['guess'] else ''}"
         print(f"{row['cell']}  {row['name']}  ({row['model']}): {about}")
     print(f"{count} trainings, {len(to_do)} to do, about {sum(to_do) / 60:.0f} minutes one by one")
-
-
-class Display:
-    """A line a finished training; on a terminal also a bar with the time left."""
-
-    def __init__(self, jobs: list[Any], verbose: int) -> None:
-        self.left = [job for job in jobs if not job.done]
-        self.kept = len(jobs) - len(self.left)
-        self.verbose = verbose
-        self.ended = self.failed = 0
-        self.started = time.monotonic()
-        self._bar: Any = None
-
-    def __enter__(self) -> Display:
-        from mmsa_suparc.progress import progress
-
-        if self.kept and self.verbose:
-            print(f"{self.kept} trainings are done already", flush=True)
-        self._bar = progress(None, "trainings", len(self.left))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def say(self, line: str) -> None:
-        """What else there is to know."""
-        if self.verbose:
-            self._bar.write(line)
-            sys.stdout.flush()  # to a log file, too
-
-    def start(self, job: Any) -> None:
-        self._bar.set_postfix_str(f"{job.name}; {self.failed} failed")
-
-    def note(self, line: str) -> None:
-        if self.verbose:
-            self._bar.write(line)
-
-    def end(self, outcome: Any) -> None:
-        self.ended += 1
-        self.failed += not outcome.ok
-        self._bar.update()
-        if self.verbose:
-            word = "done" if outcome.ok else f"FAILED ({outcome.status})"
-            self.say(
-                f"[{self.ended}/{len(self.left)}] {outcome.job.name}: {word} in "
-                f"{outcome.seconds:.0f} s"
-            )

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.cli.console import print_whole
     from mmsa_suparc.toolkit.settings import FROM_DATA
 
     config = load_config(options)
@@ -43,5 +43,5 @@ def handle(options: argparse.Namespace) -> int:
             table.add_row(key, "", "taken from the data")
         else:
             table.add_row(key, str(value), config.sources[key])
-    console().print(table)
+    print_whole(table)
     return 0

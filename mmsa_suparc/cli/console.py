@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from mmsa_suparc.names import METRICS
 
 MOST_SEED_COLUMNS = 4
+#: Characters of the longest line that a table may have.
+WIDEST = 10_000
 
 
 def console() -> Console:
@@ -20,21 +23,46 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80)
 
 
+def print_whole(table: Table) -> None:
+    """A table in which every value stays on one line, so that a path can be copied.
+
+    What does not fit between lines drawn around it is printed without them, and goes on beyond
+    the edge.
+    """
+    target = console()
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ignore"
+    width = Measurement.get(target, target.options.update(max_width=WIDEST), table).maximum
+    if width <= target.width:
+        target.print(table)
+        return
+    table.box = None
+    wide = Console(highlight=False, width=WIDEST, color_system=None)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
 class EpochLines:
     """One line an epoch: losses, validation metrics, time; ``*`` marks a new best.
 
     Args:
         epochs: the most that there can be, if known.
+        key: the validation metric that chooses the epoch; named, the mark is explained.
     """
 
-    def __init__(self, epochs: int | None) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int | None, key: str | None = None) -> None:
+        self.epochs, self.key = epochs, key
         self._columns: list[tuple[str, str]] = []
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         if not self._columns:
             self._columns = list(self._choose(row))
             head = "".join(f" {label:>7}" for _, label in self._columns)
+            print(
+                f"*: the best epoch so far by validation {self.key}; the last one's model is kept"
+            )
             print(f"{'epoch':>7}{head}{'time':>9}", flush=True)
         of = f"/{self.epochs}" if self.epochs else ""
         numbers = "".join(f" {row[key]:{max(7, len(name))}.4f}" for key, name in self._columns)
@@ -52,6 +80,39 @@ class EpochLines:
         chosen = [(key, key.removeprefix("loss_")) for key in losses]
         chosen += [(key, "val " + key.removeprefix("valid_")) for key in metrics]
         return chosen + ([(accuracy, "val Acc2")] if accuracy else [])
+
+
+class RunClock:
+    """How long a run may still take: at most, since a training may end before its last epoch.
+
+    Args:
+        seeds: trainings in all.
+        epochs: the most of a training, if known.
+    """
+
+    def __init__(self, seeds: int, epochs: int | None) -> None:
+        self.seeds, self.epochs = seeds, epochs
+        self._counts: list[int] = []  # epochs of each training so far
+        self._seconds: list[float] = []  # of each epoch
+
+    def seed(self) -> None:
+        """A training begins."""
+        self._counts.append(0)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is over."""
+        self._counts[-1] += 1
+        self._seconds.append(row["train_seconds"] + row["valid_seconds"])
+
+    def left(self) -> float | None:
+        """Seconds; none before the first epoch, or where nobody knows how many there are."""
+        ended = [count for count in self._counts[:-1] if count]
+        most = self.epochs or max(ended, default=0)
+        if not self._seconds or not most:
+            return None
+        usual = statistics.fmean(ended) if ended else most
+        epochs = max(most - self._counts[-1], 0) + usual * (self.seeds - len(self._counts))
+        return epochs * statistics.fmean(self._seconds)
 
 
 def results_table(title: str, results: Sequence[tuple[int, Mapping[str, float]]]) -> Table:

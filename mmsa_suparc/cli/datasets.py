@@ -25,7 +25,7 @@ def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from mmsa_suparc import announced
-    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.cli.console import print_whole
     from mmsa_suparc.names import SCORE_RANGES
     from mmsa_suparc.toolkit import settings
 
@@ -49,6 +49,6 @@ def handle(options: argparse.Namespace) -> int:
     for name, ((low, high), path, found) in known.items():
         table.add_row(name, f"{low:g} to {high:g}", "yes" if found else "no", str(path))
     table.add_row("custom", "--score-range", "–", "your own: --features FILE")
-    console().print(table)
+    print_whole(table)
     print("Set the data root with --data-root DIR or MMSA_DATA_ROOT.")
     return 0

@@ -88,14 +88,14 @@ def _facts(options: argparse.Namespace) -> dict[str, str]:
 def _print(facts: dict[str, str], patches: Any) -> None:
     from rich.table import Table
 
-    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.cli.console import console, print_whole
 
     table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     for name, what in facts.items():
         table.add_row(name, what)
-    console().print(table)
+    print_whole(table)
     repairs = Table(title="Repairs in force", title_justify="left")
     for column in ("repair", "what it does", "toolkit lines"):
         repairs.add_column(column, overflow="fold")

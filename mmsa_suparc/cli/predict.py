@@ -259,7 +259,7 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    from mmsa_suparc.cli.console import console
+    from mmsa_suparc.cli.console import print_whole
 
     made_in = ", ".join(sorted({row["precision"] for row in rows}))
     table = Table(caption=f"text encoder in {made_in}", caption_justify="left")
@@ -269,7 +269,7 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
         numbers = [row["score"], row["without_text"], row["without_audio"], row["without_vision"]]
         score, *without = ["–" if value is None else f"{value:+.3f}" for value in numbers]
         table.add_row(escape(row["clip"]), score, row["label"], *without)
-    console().print(table)
+    print_whole(table)
     of_all = set.intersection(*(set(one.warnings) for one in found)) if len(found) > 1 else set()
     for warning in sorted(of_all):
         print(f"all clips: {warning}")

@@ -44,6 +44,8 @@ from mmsa_suparc.cli.options import (
 from mmsa_suparc.errors import StoppedError, SupArcError, UserError
 
 TOOLKIT_SEEDS = (1111, 1112, 1113, 1114, 1115)
+#: A log file is told how long a run may still take if it is more than this many seconds.
+TOLD = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -181,15 +183,20 @@ def _request(options: argparse.Namespace) -> Any:
 
 def _train(request: Any, verbose: int) -> int:
     from mmsa_suparc.analysis.curves import draw_curves
-    from mmsa_suparc.cli.console import EpochLines, console, results_table
+    from mmsa_suparc.cli.console import EpochLines, RunClock, console, results_table
+    from mmsa_suparc.progress import outlook, span
     from mmsa_suparc.runs.run import run
     from mmsa_suparc.training.stop import Stop, stopped
 
     config = request.config
     lines: list[EpochLines] = []
+    epochs = config.values.get("epochs")
+    clock = RunClock(len(request.seeds), epochs)
 
     def on_seed(seed: int) -> None:
-        lines[:] = [EpochLines(config.values.get("epochs"))]
+        clock.seed()
+        key = None if lines else config.values.get("KeyEval", "Loss")  # explained once
+        lines[:] = [EpochLines(epochs, key)]
         if verbose > 0:
             ordinal = f"{list(request.seeds).index(seed) + 1}/{len(request.seeds)}"
             print(
@@ -198,8 +205,14 @@ def _train(request: Any, verbose: int) -> int:
             )
 
     def on_epoch(row: dict[str, Any]) -> None:
+        clock.epoch(row)
+        left = clock.left()
+        outlook.set(f"run ≤ {span(left)}" if left else "")
         if verbose > 0:
             lines[0](row)
+            is_first = row["epoch"] == 1 and not sys.stdout.isatty()  # where no bar tells
+            if is_first and left and left > TOLD:
+                print(f"at most {span(left)} left", flush=True)
 
     stop = Stop()
     try:
@@ -207,6 +220,8 @@ def _train(request: Any, verbose: int) -> int:
             results = run(request, on_seed=on_seed, on_epoch=on_epoch, stop=stop)
     except StoppedError as error:
         raise stopped(f"{error}; to go on: {_resume_command(request)}", stop.signal or 2) from None
+    finally:
+        outlook.set("")
     if not results:
         return 0  # the main process tells
     title = f"{config.model} on {config.data_name}"

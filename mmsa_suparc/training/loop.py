@@ -222,12 +222,15 @@ class Training:
         )
         tally = Tally(epoch, self.train.names_of)
         self.model.train()
+        bar = progress(batches, f"epoch {epoch}/{self.config.epochs}")
         with contextlib.closing(self._parts(batches)) as parts:
-            for step, places in enumerate(progress(batches, f"epoch {epoch}"), start=1):
+            for step, places in enumerate(bar, start=1):
                 weight, ends_group = in_group(step, self.count, self.config.accumulation)
                 losses = self._backward(parts, len(places), weight, ends_group)
                 norm = self._update() if ends_group else None
                 tally.add(step, places, *losses, self.plain_step.finite, norm)
+                if tally.loss is not None:
+                    bar.set_postfix_str(f"loss {tally.loss:.4f}", refresh=False)
                 if self._is_stopped(should_stop, step):
                     raise StoppedError(f"stopped in epoch {epoch}, step {step}")
         return tally.means()

@@ -75,6 +75,11 @@ class Tally:
         if len(self._steps) >= LOOK:
             self.look()
 
+    @property
+    def loss(self) -> float | None:
+        """The mean over the clips that were looked at; none before the first look."""
+        return self._sums["loss"] / self._clips if self._clips else None
+
     def look(self) -> None:
         """Read what was kept.
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +15,13 @@ import pytest
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.serving import shown
 from mmsa_suparc.serving.app import Page
 from mmsa_suparc.serving.prediction import Prediction
 from mmsa_suparc.serving.predictor import SupArcPredictor
+from tests.helpers.page import served
 
 pytest.importorskip("gradio")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +35,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
     ) == 0  # fmt: skip
     mmsa_suparc.unregister()
     return folder / "run"
-
-
-@contextlib.contextmanager
-def served(run: Path, temporary: Path) -> Iterator[tuple[int, subprocess.Popen]]:
-    """The page of a run, answering; what it keeps for a while is below ``temporary``."""
-    chosen = free_port()
-    command = ["app", "--run", str(run), "--port", str(chosen), "--max-megabytes", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mmsa_suparc", *command],
-        env={**os.environ, "TMPDIR": str(temporary)},
-    )
-    try:
-        for _ in range(240):
-            assert process.poll() is None
-            try:
-                socket.create_connection(("127.0.0.1", chosen), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield chosen, process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +219,7 @@ def test_a_clip_and_words_are_scored_as_a_browser_asks(port: int, temporary: Pat
     url = f"http://127.0.0.1:{port}/gradio_api/file={path}"
     assert "<p>" in told(port, 0, [{**file_data(path, url), "orig_name": "my clip.mp4"}])
     assert Path(path) not in kept(temporary)
-    assert "data-score" in told(port, 1, [None, "what a wonderful film", ["text"]])
+    assert "data-score" in told(port, 1, [None, "what a wonderful film", ["text"], None])
 
 
 def test_an_attacked_page_ends_when_it_is_told_to(run: Path, tmp_path: Path) -> None:
@@ -319,10 +284,12 @@ def page(run: Path) -> Page:
 
 def test_what_a_user_types_is_escaped(page: Page, tmp_path: Path) -> None:
     attack = "<script>alert(1)</script>"
-    shown = page.score(None, attack, ["text"])
-    assert 'id="score"' in shown
-    assert "<script>" not in shown
-    assert "<script>" not in page.shown(Prediction(0.0, "neutral", None, None, None, (attack,)))
+    result, history, _ = page.score(None, attack, ["text"])
+    assert 'id="score"' in result
+    assert "&lt;script&gt;" in history
+    assert "<script>" not in result + history
+    warned = Prediction(0.0, "neutral", None, None, None, (attack,))
+    assert "<script>" not in shown.score([warned], (-3.0, 3.0))
     odd = tmp_path / "folder" / "a.<b>"
     odd.parent.mkdir()
     odd.write_bytes(b"x")
@@ -344,7 +311,7 @@ def test_uploads_are_deleted_and_only_videos_are_opened(page: Page, tmp_path: Pa
 
 
 def test_nothing_to_score_is_said(page: Page) -> None:
-    assert "Nothing to score" in page.score(None, "", ["text"])
-    assert "Nothing to score" in page.score(None, "words", [])
-    assert "Nothing to score" in page.score(None, "words", ["audio"])
-    assert page.score(None, "some words", ["text"]).count("not used") == 3
+    assert "Nothing to score" in page.score(None, "", ["text"])[0]
+    assert "Nothing to score" in page.score(None, "words", [])[0]
+    assert "Nothing to score" in page.score(None, "words", ["audio"])[0]
+    assert page.score(None, "some words", ["text"])[0].count("not used") == 3
