@@ -3,6 +3,7 @@
 mmsa data check FILE --data-set mosi   every fault, a line each; a good file's summary
 mmsa data make-demo --out DIR          the embedded data set as an ordinary feature file
 mmsa data make-demo --shape mosei …    clips of the same kind, in the sizes of CMU-MOSEI
+mmsa data make-demo --shape sims …     Chinese ones in CH-SIMS's format, a label for each modality
 mmsa data cache --list                 what the cache of features holds; sweeps it
 """
 
@@ -45,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=values.path, required=True, metavar="DIR", help="folder to write to"
     )
     make.add_argument(
-        "--shape", choices=("demo", "mosei"), default="demo",
-        help="sizes: the embedded data set's, or CMU-MOSEI's (8.6 GB); default demo",
+        "--shape", choices=("demo", "mosei", "sims"), default="demo",
+        help="the embedded data set; CMU-MOSEI's sizes (8.6 GB); sims: small, in Chinese, with a "
+        "label for each modality; default demo",
     )  # fmt: skip
     make.add_argument(
         "--clips", type=values.whole(1, 1_000_000), nargs=3, metavar=("TRAIN", "VALID", "TEST"),
@@ -84,16 +86,18 @@ def _make_demo(options: argparse.Namespace) -> int:
     shape = replace(SHAPES[options.shape], **chosen)
     if options.clips:
         shape = replace(shape, clips=dict(zip(SPLITS, options.clips, strict=True)))
-    if shape.tokens < SHAPES["demo"].tokens:
-        raise UserError(f"--tokens {shape.tokens}: expected at least {SHAPES['demo'].tokens}")
+    if shape.tokens < shape.words.longest:
+        raise UserError(f"--tokens {shape.tokens}: expected at least {shape.words.longest}")
     out = Path(options.out).expanduser()
-    made = out / "Processed" / "unaligned_50.pkl"
+    made = out / shape.name
     if made.exists() and shape != SHAPES["demo"]:
         raise UserError(f"--out {out}: holds a feature file; choose another folder")
     demo = make_demo(out, shape)
     sizes = ", ".join(f"{split} {count}" for split, count in shape.clips.items())
     print(f"feature file: {demo.features} ({sizes})")
     print(f"text encoder: {demo.encoder}")
+    if options.shape == "sims":
+        print(f"use them with: -d sims --data-root {out} --text-encoder {demo.encoder}")
     return 0
 
 

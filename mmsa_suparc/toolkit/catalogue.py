@@ -8,6 +8,7 @@ from importlib import metadata
 
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.toolkit import installed, registry, settings
+from mmsa_suparc.toolkit.datasets import added_datasets
 from mmsa_suparc.training.cuda import has_cuda
 
 
@@ -57,7 +58,7 @@ def _entry(name: str, dataset: str | None) -> Entry:
     if name in registry.registered():
         return Entry(name, "plugin", tuple(settings.dataset_names()), None)
     known = installed.datasets_of(name)
-    own = [ours for ours, base in settings.OWN_DATASETS.items() if base in known]
+    own = [ours for ours, base in added_datasets().items() if base in known]
     why_not = LIMITS[name]() if name in LIMITS else None
     if dataset is not None and dataset not in [*known, *own]:
         why_not = f"the toolkit configures it for {', '.join(known)} only"

@@ -25,9 +25,8 @@ from mmsa_suparc.data.demo import make_demo
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
 from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
 from mmsa_suparc.toolkit import installed, registry
+from mmsa_suparc.toolkit.datasets import NEWER_DATASETS, dataset_names, treated_as
 
-#: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
-OWN_DATASETS = {"demo": "mosi", "custom": "mosi"}
 #: What the user says of a data set of his own.
 CUSTOM: dict[str, Any] = {
     "featurePath": "", "score_range": [-3.0, 3.0], "metrics": "mosi", "data_name": "custom",
@@ -93,16 +92,6 @@ class ModelConfig:
     def encoder(self) -> str:
         """The text encoder: a folder, or a name on the hub."""
         return str(self.here.get("pretrained", self.values["pretrained"]))
-
-
-def dataset_names() -> list[str]:
-    """The toolkit's data sets, then ours."""
-    return [*installed.dataset_names(), *OWN_DATASETS]
-
-
-def treated_as(dataset: str) -> str:
-    """The toolkit's data set that stands behind one of ours; the name itself otherwise."""
-    return OWN_DATASETS.get(dataset, dataset)
 
 
 def model_names() -> list[str]:
@@ -232,6 +221,8 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
         data = toolkit_config["datasetCommonParams"][base]
         yield Layer(f"toolkit: datasetCommonParams.{base}", dict(data["unaligned"]))
         yield from sections(entry.config, entry.source, model=model, dataset=dataset)
+    if dataset != base and dataset in NEWER_DATASETS:
+        yield Layer("newer toolkit", {"featurePath": NEWER_DATASETS[dataset][1]})
     if dataset == "custom":
         yield Layer("data of one's own", CUSTOM)
     if dataset == "demo":

@@ -6,7 +6,7 @@ answers; ``docs/toolkit-repairs.md`` lists them with the defects.
 
 from __future__ import annotations
 
-from mmsa_suparc.toolkit.patches import data, libraries, maps, results, settings
+from mmsa_suparc.toolkit.patches import data, libraries, maps, results, settings, trainers
 from mmsa_suparc.toolkit.patching import Patch
 
 
@@ -32,4 +32,5 @@ def every(run_seed: results.RunSeed) -> tuple[Patch, ...]:
         results.results_table,
         results.log_handlers,
         libraries.progress_bars,
+        trainers.log_after_measuring,
     )
