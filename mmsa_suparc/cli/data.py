@@ -1,9 +1,10 @@
-"""Check a feature file, make one, or look after the cache of features.
+"""Check, describe or make a feature file, or look after the cache of features.
 
 mmsa data check FILE --data-set mosi   every fault, a line each; a good file's summary
 mmsa data make-demo --out DIR          the embedded data set as an ordinary feature file
 mmsa data make-demo --shape mosei …    clips of the same kind, in the sizes of CMU-MOSEI
 mmsa data make-demo --shape sims …     Chinese ones in CH-SIMS's format, a label for each modality
+mmsa data card FILE                    shapes, scores, videos, origin, what splits share
 mmsa data cache --list                 what the cache of features holds; sweeps it
 """
 
@@ -13,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.cli import values
+from mmsa_suparc.cli import data_files, values
 from mmsa_suparc.cli.options import add_allowances, add_score_range, score_range
 
 #: What ``make-demo`` takes the sizes of, beside the clips.
@@ -61,17 +62,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help="instead of the shape's",
         )
+    card = data_files.add_card(actions)
     cache = actions.add_parser("cache", help="feature files kept as memory-mapped arrays")
     what = cache.add_mutually_exclusive_group(required=True)
     what.add_argument("--list", action="store_true", help="what it holds, and of which files")
     what.add_argument("--verify", action="store_true", help="read all, compare the checksums")
     what.add_argument("--clear", action="store_true", help="remove all of it")
-    for each in (check, make, cache):
+    for each in (check, card, make, cache):
         each.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
 def handle(options: argparse.Namespace) -> int:
-    does = {"check": _check, "make-demo": _make_demo, "cache": _cache}
+    does = {
+        "check": _check, "card": data_files.make_card, "make-demo": _make_demo, "cache": _cache,
+    }  # fmt: skip
     return does[options.action](options)
 
 
@@ -128,6 +132,7 @@ def _cache(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.data import reader, schema
+    from mmsa_suparc.data.releases import release_of
     from mmsa_suparc.data.text import encoder_config, find_encoder
     from mmsa_suparc.errors import UserError, nearest
     from mmsa_suparc.names import SCORE_RANGES
@@ -154,7 +159,8 @@ def _check(options: argparse.Namespace) -> int:
         raise schema.FaultsError(options.file, faults, advice="mend the file, then check it again")
     for table in summary_tables(content):
         console().print(table)
-    print(f"{options.file}: no fault found")
+    release = release_of(Path(options.file).expanduser())
+    print(f"{options.file}: no fault found{f'; this is {release}' if release else ''}")
     return 0
 
 
