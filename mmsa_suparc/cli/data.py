@@ -4,6 +4,7 @@ mmsa data check FILE --data-set mosi   every fault, a line each; a good file's s
 mmsa data make-demo --out DIR          the embedded data set as an ordinary feature file
 mmsa data make-demo --shape mosei …    clips of the same kind, in the sizes of CMU-MOSEI
 mmsa data make-demo --shape sims …     Chinese ones in CH-SIMS's format, a label for each modality
+mmsa data convert SOURCE --out FILE    a feature file of arrays, data sets and dictionaries
 mmsa data card FILE                    shapes, scores, videos, origin, what splits share
 mmsa data cache --list                 what the cache of features holds; sweeps it
 """
@@ -63,18 +64,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="instead of the shape's",
         )
     card = data_files.add_card(actions)
+    convert = data_files.add_convert(actions)
     cache = actions.add_parser("cache", help="feature files kept as memory-mapped arrays")
     what = cache.add_mutually_exclusive_group(required=True)
     what.add_argument("--list", action="store_true", help="what it holds, and of which files")
     what.add_argument("--verify", action="store_true", help="read all, compare the checksums")
     what.add_argument("--clear", action="store_true", help="remove all of it")
-    for each in (check, card, make, cache):
+    for each in (check, card, convert, make, cache):
         each.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
 def handle(options: argparse.Namespace) -> int:
     does = {
-        "check": _check, "card": data_files.make_card, "make-demo": _make_demo, "cache": _cache,
+        "check": _check, "card": data_files.make_card, "convert": data_files.convert,
+        "make-demo": _make_demo, "cache": _cache,
     }  # fmt: skip
     return does[options.action](options)
 
