@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsa_suparc.data import reader, text
+from mmsa_suparc.data import missing, reader, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
 from mmsa_suparc.data.text_states import with_states
+from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.toolkit import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
@@ -33,8 +34,23 @@ def reading_for(args: Any) -> Iterator[None]:
 
 
 def prepared(path: str | Path) -> reader.FeatureFile:
-    """A feature file; its text made to fit the encoder where the run takes text from it."""
+    """A feature file; its text made to fit the encoder where the run takes text from it, and
+    without the modalities that the run's model is not to see, in all splits."""
     args = _args.get()
+    content = _fitted(path, args)
+    if args is None or registry.masks_by_itself(args["model_name"]):
+        return content
+    kept = [name for name in MODALITIES if name in args.get("modalities", MODALITIES)]
+    if len(kept) == len(MODALITIES):
+        return content
+    knows = registry.trainer_offers(args["model_name"], "takes_arrays")
+    return {
+        split: missing.without(fields, kept, knows_masks=knows) for split, fields in content.items()
+    }
+
+
+def _fitted(path: str | Path, args: Any) -> reader.FeatureFile:
+    """The file with its text made to fit the encoder."""
     takes_arrays = args is not None and registry.trainer_offers(args["model_name"], "takes_arrays")
     content = reader.read_to_train(path, at_once=takes_arrays)
     if args is not None and args["model_name"] not in registry.registered():

@@ -23,7 +23,7 @@ from mmsa_suparc.config import (
 )
 from mmsa_suparc.data.demo import make_demo
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
-from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
+from mmsa_suparc.names import METRICS, MODALITIES, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS
 from mmsa_suparc.toolkit import installed, registry
 from mmsa_suparc.toolkit.datasets import NEWER_DATASETS, dataset_names, treated_as
 
@@ -44,6 +44,7 @@ LOADER_DEFAULTS: dict[str, Any] = {
     "pretrained": "bert-base-uncased",
     "transformers": "bert",
     "language": "en",
+    "modalities": list(MODALITIES),
 }
 #: The largest values of what every model has.
 MOST_OF_ALL = {"batch_size": MOST_CLIPS, "early_stop": MOST_EPOCHS, "epochs": MOST_EPOCHS}
@@ -244,6 +245,12 @@ def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_traine
     for key, value in values.items():
         if not all(map(math.isfinite, _numbers_in(value))):
             raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected finite numbers")
+    kept = values["modalities"]
+    if not kept or not set(map(str, kept)) <= set(MODALITIES):
+        raise ConfigError(
+            f"{sources['modalities']}: modalities = {shown(kept)}: expected one or more of "
+            f"{', '.join(MODALITIES)}"
+        )
     name = values["KeyEval"]
     if name not in METRICS:
         raise ConfigError(
