@@ -9,19 +9,12 @@ from importlib import metadata
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.toolkit import installed, registry, settings
 from mmsa_suparc.toolkit.datasets import added_datasets
-from mmsa_suparc.training.cuda import has_cuda
 
 
 def _needs_transformers_4() -> str | None:
     version = metadata.version("transformers")
     if int(version.split(".")[0]) >= 5:
         return f"its BERT subclass fails on transformers {version}; needs transformers<5"
-    return None
-
-
-def _needs_cuda() -> str | None:
-    if not has_cuda():
-        return "calls .cuda() without asking; needs a CUDA device"
     return None
 
 
@@ -34,7 +27,6 @@ def _needs_old_weights() -> str | None:
 #: Defects that cannot be repaired from outside, by model: a reason, or None where it runs.
 LIMITS: dict[str, Callable[[], str | None]] = {
     "bert_mag": _needs_transformers_4,
-    "mctn": _needs_cuda,
     "cenet": _needs_old_weights,  # only in the toolkit's Git version
 }
 

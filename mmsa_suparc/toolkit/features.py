@@ -142,7 +142,7 @@ def take_from_data(args: Any, dataset: Any) -> None:
     """Set what the toolkit's configuration files claim about the data from the data itself.
 
     The number of training clips; the text width (the toolkit writes 768); SELF_MM's
-    ``text_out``, which is the encoder's width; TFR_NET's number of temporal heads, which must
+    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width; TFR_NET's number of temporal heads, which must
     divide all three sequence lengths.
     """
     if args.get("use_bert"):
@@ -150,6 +150,8 @@ def take_from_data(args: Any, dataset: Any) -> None:
         args["feature_dims"][0] = width
         if "text_out" in args:
             args["text_out"] = width
+    if args["model_name"] == "mctn":  # pads all three to it
+        args["output_dim"] = max(args["feature_dims"])
     if dataset.mode == "train":
         args["train_samples"] = len(dataset)
         if "num_temporal_head" in args:

@@ -27,6 +27,7 @@ def every(run_seed: results.RunSeed) -> tuple[Patch, ...]:
         libraries.scheduler_keyword,
         libraries.text_encoder,
         libraries.misa_width,
+        libraries.mctn_device,
         results.one_seed(run_seed),
         results.whole_checkpoints,
         results.results_table,
