@@ -142,8 +142,8 @@ def take_from_data(args: Any, dataset: Any) -> None:
     """Set what the toolkit's configuration files claim about the data from the data itself.
 
     The number of training clips; the text width (the toolkit writes 768); SELF_MM's
-    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width; TFR_NET's number of temporal heads, which must
-    divide all three sequence lengths.
+    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width;
+    TFR_NET's number of temporal heads, which must divide all three sequence lengths.
     """
     if args.get("use_bert"):
         width = int(text.encoder_config(args["pretrained"]).hidden_size)
