@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -9,6 +10,7 @@ from importlib import metadata
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.toolkit import installed, registry, settings
 from mmsa_suparc.toolkit.datasets import added_datasets
+from mmsa_suparc.toolkit.old_transformers import OLD
 
 
 def _needs_transformers_4() -> str | None:
@@ -18,16 +20,19 @@ def _needs_transformers_4() -> str | None:
     return None
 
 
-def _needs_old_weights() -> str | None:
-    return (
-        "loads its encoder by pytorch_transformers, which reads no safetensors and no hub of today"
-    )
+def _needs_transformers() -> str | None:
+    if OLD in sys.modules:
+        return (
+            f"the toolkit was imported before mmsa_suparc.register(), so that it uses {OLD}, which "
+            "reads no safetensors and no hub of today"
+        )
+    return None
 
 
 #: Defects that cannot be repaired from outside, by model: a reason, or None where it runs.
 LIMITS: dict[str, Callable[[], str | None]] = {
     "bert_mag": _needs_transformers_4,
-    "cenet": _needs_old_weights,  # only in the toolkit's Git version
+    "cenet": _needs_transformers,  # only in the toolkit's Git version
 }
 
 
