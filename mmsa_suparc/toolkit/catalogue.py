@@ -35,6 +35,9 @@ LIMITS: dict[str, Callable[[], str | None]] = {
     "cenet": _needs_transformers,  # only in the toolkit's Git version
 }
 
+#: Models of word-aligned data only, and a data set of ours that has as many frames as it likes.
+UNFIT = {("mctn", "demo")}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -55,7 +58,8 @@ def _entry(name: str, dataset: str | None) -> Entry:
     if name in registry.registered():
         return Entry(name, "plugin", tuple(settings.dataset_names()), None)
     known = installed.datasets_of(name)
-    own = [ours for ours, base in added_datasets().items() if base in known]
+    added = added_datasets().items()
+    own = [ours for ours, base in added if base in known and (name, ours) not in UNFIT]
     why_not = LIMITS[name]() if name in LIMITS else None
     if dataset is not None and dataset not in [*known, *own]:
         why_not = f"the toolkit configures it for {', '.join(known)} only"

@@ -127,6 +127,7 @@ def test_catalogue_gives_reasons() -> None:
         mmsa_suparc.unregister()
     assert set(entries) == set(settings.model_names())
     assert all(entries[name].why_not is None for name in MUST_RUN | {"suparc"})
+    assert entries["mctn"].datasets == ("mosi", "custom")
     for name in ("mlf_dnn", "mtfn", "mlmf"):
         assert "sims only" in str(entries[name].why_not)
 
