@@ -212,6 +212,9 @@ DANGEROUS_CALLS = {
 }  # fmt: skip
 DANGEROUS_IMPORTS = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
 AUDITED = Path("data/safe_pickle.py")
+#: The one that mends a function of the installed toolkit out of that function's own source, which
+#: Python would run anyway; nothing that is read from a file of data gets there.
+RECOMPILES = {"toolkit/patches/trainers.py": {"compile", "exec"}}
 
 
 def dangers_in(path: Path) -> set[str]:
@@ -233,7 +236,8 @@ def dangers_in(path: Path) -> set[str]:
 def dangers(root: Path) -> Iterator[str]:
     for path in source_files(root):
         if path.relative_to(root) != AUDITED:
-            for name in sorted(dangers_in(path)):
+            allowed = RECOMPILES.get(path.relative_to(root).as_posix(), set())
+            for name in sorted(dangers_in(path) - allowed):
                 yield f"{path.relative_to(root)}: {name}"
 
 

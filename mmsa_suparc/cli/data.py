@@ -1,8 +1,11 @@
-"""Check a feature file, make one, or look after the cache of features.
+"""Check, describe or make a feature file, or look after the cache of features.
 
 mmsa data check FILE --data-set mosi   every fault, a line each; a good file's summary
 mmsa data make-demo --out DIR          the embedded data set as an ordinary feature file
 mmsa data make-demo --shape mosei …    clips of the same kind, in the sizes of CMU-MOSEI
+mmsa data make-demo --shape sims …     Chinese ones in CH-SIMS's format, a label for each modality
+mmsa data convert SOURCE --out FILE    a feature file of arrays, data sets and dictionaries
+mmsa data card FILE                    shapes, scores, videos, origin, what splits share
 mmsa data cache --list                 what the cache of features holds; sweeps it
 """
 
@@ -12,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmsa_suparc.cli import values
+from mmsa_suparc.cli import data_files, values
 from mmsa_suparc.cli.json_output import add_json, print_json
 from mmsa_suparc.cli.options import add_allowances, add_score_range, score_range
 
@@ -47,8 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=values.path, required=True, metavar="DIR", help="folder to write to"
     )
     make.add_argument(
-        "--shape", choices=("demo", "mosei"), default="demo",
-        help="sizes: the embedded data set's, or CMU-MOSEI's (8.6 GB); default demo",
+        "--shape", choices=("demo", "mosei", "sims"), default="demo",
+        help="the embedded data set; CMU-MOSEI's sizes (8.6 GB); sims: small, in Chinese, with a "
+        "label for each modality; default demo",
     )  # fmt: skip
     make.add_argument(
         "--clips", type=values.whole(1, 1_000_000), nargs=3, metavar=("TRAIN", "VALID", "TEST"),
@@ -61,17 +65,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help="instead of the shape's",
         )
+    card = data_files.add_card(actions)
+    convert = data_files.add_convert(actions)
     cache = actions.add_parser("cache", help="feature files kept as memory-mapped arrays")
     what = cache.add_mutually_exclusive_group(required=True)
     what.add_argument("--list", action="store_true", help="what it holds, and of which files")
     what.add_argument("--verify", action="store_true", help="read all, compare the checksums")
     what.add_argument("--clear", action="store_true", help="remove all of it")
-    for each in (check, make, cache):
+    for each in (check, card, convert, make, cache):
         each.add_argument("-v", "--verbose", type=int, choices=(0, 1, 2), default=1)
 
 
 def handle(options: argparse.Namespace) -> int:
-    does = {"check": _check, "make-demo": _make_demo, "cache": _cache}
+    does = {
+        "check": _check, "card": data_files.make_card, "convert": data_files.convert,
+        "make-demo": _make_demo, "cache": _cache,
+    }  # fmt: skip
     return does[options.action](options)
 
 
@@ -86,16 +95,18 @@ def _make_demo(options: argparse.Namespace) -> int:
     shape = replace(SHAPES[options.shape], **chosen)
     if options.clips:
         shape = replace(shape, clips=dict(zip(SPLITS, options.clips, strict=True)))
-    if shape.tokens < SHAPES["demo"].tokens:
-        raise UserError(f"--tokens {shape.tokens}: expected at least {SHAPES['demo'].tokens}")
+    if shape.tokens < shape.words.longest:
+        raise UserError(f"--tokens {shape.tokens}: expected at least {shape.words.longest}")
     out = Path(options.out).expanduser()
-    made = out / "Processed" / "unaligned_50.pkl"
+    made = out / shape.name
     if made.exists() and shape != SHAPES["demo"]:
         raise UserError(f"--out {out}: holds a feature file; choose another folder")
     demo = make_demo(out, shape)
     sizes = ", ".join(f"{split} {count}" for split, count in shape.clips.items())
     print(f"feature file: {demo.features} ({sizes})")
     print(f"text encoder: {demo.encoder}")
+    if options.shape == "sims":
+        print(f"use them with: -d sims --data-root {out} --text-encoder {demo.encoder}")
     return 0
 
 
@@ -126,6 +137,7 @@ def _cache(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.console import console
     from mmsa_suparc.data import reader, schema
+    from mmsa_suparc.data.releases import release_of
     from mmsa_suparc.data.text import encoder_config, find_encoder
     from mmsa_suparc.errors import UserError, nearest
     from mmsa_suparc.names import SCORE_RANGES
@@ -161,7 +173,8 @@ def _check(options: argparse.Namespace) -> int:
         return 0
     for table in summary_tables(summary(content)):
         console().print(table)
-    print(f"{options.file}: no fault found")
+    release = release_of(Path(options.file).expanduser())
+    print(f"{options.file}: no fault found{f'; this is {release}' if release else ''}")
     return 0
 
 

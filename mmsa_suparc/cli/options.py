@@ -21,8 +21,8 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-d", "--dataset", default="mosi", metavar="NAME",
-        help="data set: mosi, mosei, sims; demo, which needs no files; custom, with --features "
-        "(see: mmsa datasets); default mosi",
+        help="data set: mosi, mosei, sims, simsv2; demo, which needs no files; custom, with "
+        "--features (see: mmsa datasets); default mosi",
     )  # fmt: skip
     parser.add_argument(
         "-c", "--config", type=values.path, default="", metavar="FILE",

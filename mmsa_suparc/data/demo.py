@@ -1,16 +1,18 @@
-"""The embedded data set: short English reviews with tone of voice and face, made from a seed.
+"""Embedded data sets: short reviews with tone of voice and face, made from a seed.
 
 Each clip has a latent sentiment y in [-3, 3]. Its words, its audio and its vision each express
 y plus noise of their own, and in a share of the clips one of the three says the opposite: a
 model has to weigh all three. Nothing is downloaded; the text encoder is a tiny BERT with a
 vocabulary of its own and random weights, saved as an ordinary ``from_pretrained`` folder.
+
+The Chinese one has CH-SIMS's format: scores in [-1, 1], and a label for each modality, which is
+what that modality says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 
 from mmsa_suparc.data import pickle_stream, tiny_bert
 from mmsa_suparc.data.cache import cache_folder
+from mmsa_suparc.data.demo_words import CHINESE, ENGLISH, Words
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.data.pickle_stream import Blocks
 
@@ -33,29 +36,6 @@ WRITTEN_AT_ONCE = 50  # clips
 TEXT_NOISE, AUDIO_NOISE, VISION_NOISE = 0.7, 0.9, 0.9  # score units
 CONTRADICTION = {"text": 0.06, "audio": 0.10, "vision": 0.10}  # share of the clips
 
-VALENCE = {
-    "superb": 2.1, "brilliant": 2.0, "wonderful": 2.0, "excellent": 1.8, "great": 1.6,
-    "lovely": 1.4, "good": 1.1, "nice": 0.9, "pleasant": 0.8, "decent": 0.5, "fine": 0.3,
-    "ordinary": 0.0, "average": 0.0, "plain": -0.3, "flat": -0.6, "dull": -0.9, "weak": -1.0,
-    "bad": -1.3, "boring": -1.4, "poor": -1.5, "awful": -1.9, "terrible": -2.0,
-    "horrible": -2.1,
-}  # fmt: skip
-STRENGTH = {"": 1.0, "really": 1.3, "very": 1.4, "quite": 0.8, "somewhat": 0.5, "not": -0.7}
-PHRASES = list(product(STRENGTH, VALENCE))
-PHRASE_VALENCE = np.array([STRENGTH[strength] * VALENCE[word] for strength, word in PHRASES])
-ASPECTS = (
-    "plot", "acting", "music", "ending", "script", "camera", "dialogue", "story", "cast",
-    "pacing", "humor", "film", "scene", "hero", "villain",
-)  # fmt: skip
-OPENERS = ("", "", "well ,", "honestly ,", "i think", "you know ,", "for me")
-JOINS = ("and", "but", ",")
-#: At the places that they have in BERT's vocabularies: TFR_NET writes 100 for [UNK].
-SPECIAL = (
-    "[PAD]",
-    *(f"[unused{place}]" for place in range(1, 100)),
-    *("[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-)
-
 
 @dataclass(frozen=True)
 class Demo:
@@ -65,16 +45,20 @@ class Demo:
     encoder: Path
 
 
-def vocabulary() -> list[str]:
-    """Every token, special ones first; the place in the list is the token id."""
-    words = {w for phrase in (*OPENERS, *JOINS) for w in phrase.split()}
-    words |= {"the", "was", "."} | set(VALENCE) | set(ASPECTS) | (set(STRENGTH) - {""})
-    return [*SPECIAL, *sorted(words)]
+def vocabulary(words: Words = ENGLISH) -> list[str]:
+    """Every token of a language, special ones first; the place in the list is the token id."""
+    return words.vocabulary()
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a made feature file is: clips a split, places and values a frame."""
+    """What a made feature file looks like: clips a split, places and values a frame.
+
+    Args:
+        highest: score; the lowest is its opposite.
+        unimodal: whether there is a label for each modality too.
+        name: of the file, below the folder that it is made in.
+    """
 
     clips: dict[str, int]
     tokens: int = TOKENS
@@ -83,6 +67,10 @@ class Shape:
     text_width: int = TEXT_WIDTH
     audio_width: int = AUDIO_WIDTH
     vision_width: int = VISION_WIDTH
+    words: Words = ENGLISH
+    highest: float = 3.0
+    unimodal: bool = False
+    name: str = "Processed/unaligned_50.pkl"
 
 
 SHAPES = {
@@ -92,6 +80,10 @@ SHAPES = {
         {"train": 16_326, "valid": 1_871, "test": 4_659},
         tokens=50, audio_frames=500, vision_frames=500,
         text_width=768, audio_width=74, vision_width=35,
+    ),
+    "sims": Shape(
+        SPLIT_SIZES, tokens=39, words=CHINESE, highest=1.0, unimodal=True,
+        name="SIMS/Processed/unaligned_39.pkl",
     ),
 }  # fmt: skip
 
@@ -111,9 +103,9 @@ def make_demo(folder: Path | None = None, shape: Shape = SHAPES["demo"]) -> Demo
     """
     if folder is None:
         folder = cache_folder("demo", VERSION)
-    demo = Demo(folder / "Processed" / "unaligned_50.pkl", folder / "encoder")
+    demo = Demo(folder / shape.name, folder / "encoder")
     if not demo.encoder.is_dir():
-        tiny_bert.write(demo.encoder, vocabulary(), width=TEXT_WIDTH)
+        tiny_bert.write(demo.encoder, vocabulary(shape.words), width=TEXT_WIDTH)
     if not demo.features.is_file():
         write_atomically(demo.features, lambda file: pickle_stream.dump(_drawn(shape), file))
     return demo
@@ -165,19 +157,21 @@ class _Recipe:
             shape=shape,
             audio_direction=direction(shape.audio_width),
             vision_direction=direction(shape.vision_width),
-            word_vectors=rng.normal(size=(len(vocabulary()), shape.text_width)).astype(np.float32),
+            word_vectors=rng.normal(size=(len(vocabulary(shape.words)), shape.text_width)).astype(
+                np.float32
+            ),
         )
 
     def clips(self, rng: np.random.Generator, split: str, count: int) -> Fields:
         """The arrays of one split; each is to be gone through before the next is asked for."""
         shape = self.shape
-        ids = {word: place for place, word in enumerate(vocabulary())}
+        ids = {word: place for place, word in enumerate(vocabulary(shape.words))}
         sentiment = rng.uniform(-3.0, 3.0, size=count)
         expressed = _expressed(rng, sentiment)
-        texts = [_review(rng, value) for value in expressed["text"]]
+        texts = [shape.words.review(rng, value) for value in expressed["text"]]
         text_bert = np.zeros((count, 3, shape.tokens), dtype=np.int32)
         for row, text in enumerate(texts):
-            tokens = ["[CLS]", *text.split(), "[SEP]"]
+            tokens = ["[CLS]", *shape.words.tokens(text), "[SEP]"]
             text_bert[row, 0, : len(tokens)] = [ids[token] for token in tokens]
             text_bert[row, 1, : len(tokens)] = 1
         yield "raw_text", np.array(texts)
@@ -190,7 +184,7 @@ class _Recipe:
         ):
             lengths[name] = rng.integers(max(1, longest // 4), longest + 1, size=count)
             yield name, _frames(rng, expressed[name], direction, longest, lengths[name])
-        scores = np.round(sentiment * 5) / 5  # steps of 0.2
+        scores = _labels(sentiment, shape.highest)
         yield "audio_lengths", lengths["audio"].astype(np.int64)
         yield "vision_lengths", lengths["vision"].astype(np.int64)
         yield "id", np.array([f"{split}{row // 10:03d}$_${row % 10}" for row in range(count)])
@@ -198,6 +192,10 @@ class _Recipe:
         yield "annotations", np.array([words[int(np.sign(score)) + 1] for score in scores])
         yield "classification_labels", (np.sign(scores) + 1).astype(np.float32)
         yield "regression_labels", scores.astype(np.float32)
+        if shape.unimodal:
+            for name, values in expressed.items():
+                label = _labels(values, shape.highest).astype(np.float32)
+                yield f"regression_labels_{name[0].upper()}", label
 
     def _vectors(self, text_bert: np.ndarray) -> Blocks:
         """A vector a token, zeros behind each text's end."""
@@ -214,6 +212,11 @@ def _some(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
+def _labels(values: np.ndarray, highest: float) -> np.ndarray:
+    """Values of [-3, 3] as scores up to the highest one, in steps of 0.2."""
+    return np.round(np.clip(values, -3.0, 3.0) * (highest / 3.0) * 5) / 5
+
+
 def _expressed(rng: np.random.Generator, sentiment: np.ndarray) -> dict[str, np.ndarray]:
     """What each modality says: the sentiment with noise, or its opposite."""
     noise = {"text": TEXT_NOISE, "audio": AUDIO_NOISE, "vision": VISION_NOISE}
@@ -228,20 +231,6 @@ def _expressed(rng: np.random.Generator, sentiment: np.ndarray) -> dict[str, np.
         values[modality] = np.where(opposite, -values[modality], values[modality])
         low += share
     return values
-
-
-def _review(rng: np.random.Generator, value: float) -> str:
-    """One to three clauses whose mean valence is near the value."""
-    clauses = []
-    for _ in range(rng.integers(1, 4)):
-        target = np.clip(value + rng.normal(scale=0.4), -2.9, 2.9)
-        distances = np.abs(PHRASE_VALENCE - target) + rng.uniform(0, 0.3, size=len(PHRASES))
-        strength, word = PHRASES[int(distances.argmin())]
-        clauses.append(f"the {rng.choice(ASPECTS)} was {strength} {word}")
-    text = clauses[0]
-    for clause in clauses[1:]:
-        text += f" {rng.choice(JOINS)} {clause}"
-    return " ".join(f"{rng.choice(OPENERS)} {text} .".split())
 
 
 def _frames(

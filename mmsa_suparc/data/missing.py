@@ -13,7 +13,7 @@ no token). For the others features are zeroed and a sentence is left empty, as i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,9 +63,15 @@ def keep(inputs: Inputs, kept: np.ndarray) -> Inputs:
 
 def _without_text(inputs: Inputs, lost: np.ndarray) -> np.ndarray:
     text = np.array(inputs.text)
-    if not inputs.text_is_tokens:
-        text[lost] = 0
-    elif inputs.model_knows_masks:
+    if inputs.text_is_tokens:
+        return _tokens_without(text, lost, inputs.model_knows_masks)
+    text[lost] = 0
+    return text
+
+
+def _tokens_without(text: np.ndarray, lost: np.ndarray, knows_masks: bool) -> np.ndarray:
+    """Tokens (N, 3, L), changed in place: hidden where clips lost them, or an empty sentence."""
+    if knows_masks:
         text[lost, 1] = 0
     else:
         for row in np.flatnonzero(lost):  # the first and the last token: [CLS], [SEP]
@@ -75,6 +81,30 @@ def _without_text(inputs: Inputs, lost: np.ndarray) -> np.ndarray:
             text[row, 0, :2] = ids[0], ids[last]
             text[row, 1, :2] = 1
     return text
+
+
+def without(fields: Mapping[str, Any], kept: Iterable[str], *, knows_masks: bool) -> dict[str, Any]:
+    """A split's fields with the other modalities lost in every clip, as :func:`keep` loses them.
+
+    Args:
+        fields: of a feature file.
+        kept: the modalities that stay.
+        knows_masks: whether the model is told by lengths of 0 and hidden tokens.
+    """
+    changed = dict(fields)
+    for name in set(MODALITIES) - set(kept):
+        if name == "text":
+            if "text_bert" in fields:
+                tokens = np.array(fields["text_bert"])
+                lost = np.ones(len(tokens), dtype=bool)
+                changed["text_bert"] = _tokens_without(tokens, lost, knows_masks)
+            if "text" in fields:
+                changed["text"] = np.zeros_like(fields["text"])
+            continue
+        changed[name] = np.zeros_like(fields[name])
+        if knows_masks and f"{name}_lengths" in fields:
+            changed[f"{name}_lengths"] = np.zeros_like(fields[f"{name}_lengths"])
+    return changed
 
 
 def subset(count: int, names: Iterable[str]) -> np.ndarray:

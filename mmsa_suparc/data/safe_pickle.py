@@ -36,6 +36,8 @@ MOST_CONTAINERS = 400_000
 LONGEST_LINE = 65_536
 LONGEST_INTEGER = 16  # bytes
 
+#: Containers inside each other in files of other programs.
+DEEPEST = 6
 #: Bytes from which on an array's data stay in the file.
 MAPPED_FROM = 65_536
 
@@ -63,8 +65,10 @@ class RefusedError(Exception):
     """The file is not a pickle of arrays; the message says what was found."""
 
 
-def load(path: Path) -> Any:
+def load(path: Path, *, nested: bool = False) -> Any:
     """What the file holds: dicts, lists, strings, numbers and arrays, nothing else.
+
+    In a ``nested`` one, of another program, :data:`DEEPEST` containers may be inside each other.
 
     Raises:
         RefusedError: anything else, in one line.
@@ -81,7 +85,7 @@ def load(path: Path) -> Any:
         except Exception as error:  # a broken pickle can raise nearly anything
             reason = " ".join(str(error).split())[:100]
             raise RefusedError(f"broken: {type(error).__name__}: {reason}") from None
-    return _plain(content, ())
+    return _plain(content, (), {} if nested else None)
 
 
 def load_weights(path: Path) -> dict[str, Any]:
@@ -365,17 +369,24 @@ class _Unpickler(pickle.Unpickler):
         return make()
 
 
-def _plain(value: Any, where: tuple[str, ...]) -> Any:
-    """The value with arrays in place; refuses what a feature file does not hold."""
+def _plain(value: Any, where: tuple[str, ...], made: dict[int, Any] | None) -> Any:
+    """The value with arrays in place, nested containers ``made`` once each (None: there may be
+    none); refuses what else is there."""
     name = "/".join(where) or "file"
     if isinstance(value, _Array):
         if value.value is None:
             raise RefusedError(f"{name}: an array without contents")
         return value.value
-    if type(value) is dict and len(where) < 2:
+    if made is not None and (type(value) is bytes or id(value) in made):
+        return made.get(id(value), value)
+    if made is not None and type(value) in (list, tuple) and len(where) < DEEPEST:
+        parts = type(value)(_plain(item, (*where, "…"), made) for item in value)
+        return made.setdefault(id(value), parts)
+    if type(value) is dict and len(where) < (2 if made is None else DEEPEST):
         if not all(type(key) is str for key in value):
             raise RefusedError(f"{name}: a key that is no string")
-        return {key: _plain(item, (*where, key)) for key, item in value.items()}
+        plain = {key: _plain(item, (*where, key), made) for key, item in value.items()}
+        return plain if made is None else made.setdefault(id(value), plain)
     if type(value) is list:
         for item in value:
             if not (type(item) in (str, int, float, bool) or isinstance(item, np.generic)):

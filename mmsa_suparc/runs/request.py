@@ -23,6 +23,7 @@ from mmsa_suparc.names import SPLITS
 from mmsa_suparc.runs import identity, servable, tracking
 from mmsa_suparc.runs.folder import RunFolder
 from mmsa_suparc.toolkit import catalogue, registry, settings
+from mmsa_suparc.toolkit.datasets import treated_as
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training import processes
 from mmsa_suparc.training.identity import first_difference, other_ground
@@ -188,7 +189,7 @@ def validate_inputs(request: Request) -> None:
     rules = schema.Rules(
         score_range=None if request.allow_label_range else known,
         lengths=not config.values["need_data_aligned"],
-        unimodal="sims" in settings.treated_as(config.dataset),
+        unimodal="sims" in treated_as(config.dataset),
         allow_leak=request.allow_leak,
     )
     faults = schema.check(content, rules)

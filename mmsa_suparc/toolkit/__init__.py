@@ -1,6 +1,7 @@
 """The only room in which the toolkit is imported and touched.
 
 ``installed``  what its files say without importing it: models, data sets, configuration
+``datasets``   data sets by name, also those that it is taught
 ``modules``    its modules
 ``registry``   registered models by name, and what they have to offer
 ``settings``   the merged configuration of a model on a data set

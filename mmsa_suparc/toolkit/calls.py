@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmsa_suparc.toolkit import context
+from mmsa_suparc.toolkit.datasets import treated_as
 from mmsa_suparc.toolkit.modules import module
 
 #: To which its trainers speak.
@@ -21,11 +22,21 @@ def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any]
     try:
         loaders = module("run").MMDataLoader(args, num_workers)
         model = module("models").AMIO(args).to(args["device"])
-        trainer = module("trains").ATIO().getTrain(args)
+        trainer = _trainer(args)
     finally:
         context.current_encoder.reset(encoder)
         context.scored_as.reset(metrics)
     return loaders, model, trainer
+
+
+def _trainer(args: Any) -> Any:
+    """The trainer; some ask for a data set by its name, which ours are treated as."""
+    name = args["dataset_name"]
+    args["dataset_name"] = treated_as(name)
+    try:
+        return module("trains").ATIO().getTrain(args)
+    finally:
+        args["dataset_name"] = name
 
 
 def metrics_of(dataset: str) -> Callable[[Any, Any], dict[str, float]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.toolkit import installed, registry, settings
-from mmsa_suparc.training.cuda import has_cuda
+from mmsa_suparc.toolkit.datasets import added_datasets
+from mmsa_suparc.toolkit.old_transformers import OLD
 
 
 def _needs_transformers_4() -> str | None:
@@ -18,24 +20,23 @@ def _needs_transformers_4() -> str | None:
     return None
 
 
-def _needs_cuda() -> str | None:
-    if not has_cuda():
-        return "calls .cuda() without asking; needs a CUDA device"
+def _needs_transformers() -> str | None:
+    if OLD in sys.modules:
+        return (
+            f"the toolkit was imported before mmsa_suparc.register(), so that it uses {OLD}, which "
+            "reads no safetensors and no hub of today"
+        )
     return None
-
-
-def _needs_old_weights() -> str | None:
-    return (
-        "loads its encoder by pytorch_transformers, which reads no safetensors and no hub of today"
-    )
 
 
 #: Defects that cannot be repaired from outside, by model: a reason, or None where it runs.
 LIMITS: dict[str, Callable[[], str | None]] = {
     "bert_mag": _needs_transformers_4,
-    "mctn": _needs_cuda,
-    "cenet": _needs_old_weights,  # only in the toolkit's Git version
+    "cenet": _needs_transformers,  # only in the toolkit's Git version
 }
+
+#: Models of word-aligned data only, and a data set of ours that has as many frames as it likes.
+UNFIT = {("mctn", "demo")}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def _entry(name: str, dataset: str | None) -> Entry:
     if name in registry.registered():
         return Entry(name, "plugin", tuple(settings.dataset_names()), None)
     known = installed.datasets_of(name)
-    own = [ours for ours, base in settings.OWN_DATASETS.items() if base in known]
+    added = added_datasets().items()
+    own = [ours for ours, base in added if base in known and (name, ours) not in UNFIT]
     why_not = LIMITS[name]() if name in LIMITS else None
     if dataset is not None and dataset not in [*known, *own]:
         why_not = f"the toolkit configures it for {', '.join(known)} only"

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsa_suparc.data import reader, text
+from mmsa_suparc.data import missing, reader, text
 from mmsa_suparc.data.batches import Clips
 from mmsa_suparc.data.cache import file_identity
 from mmsa_suparc.data.fold import fold_of
 from mmsa_suparc.data.folds import cut
 from mmsa_suparc.data.text_states import with_states
-from mmsa_suparc.names import SPLITS
+from mmsa_suparc.names import MODALITIES, SPLITS
 from mmsa_suparc.toolkit import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
@@ -39,9 +39,24 @@ def reading_for(args: Any, mode: str) -> Iterator[None]:
 
 
 def prepared(path: str | Path) -> reader.FeatureFile:
-    """A feature file; its text made to fit the encoder where the run takes text from it. Of a fold
-    only the split that is asked for, a copy in memory of its clips."""
+    """A feature file; its text made to fit the encoder where the run takes text from it, and
+    without the modalities that the run's model is not to see. Of a fold only the split that is
+    asked for, a copy in memory of its clips."""
     args = _args.get()
+    content = _cut(path, args)
+    if args is None or registry.masks_by_itself(args["model_name"]):
+        return content
+    kept = [name for name in MODALITIES if name in args.get("modalities", MODALITIES)]
+    if len(kept) == len(MODALITIES):
+        return content
+    knows = registry.trainer_offers(args["model_name"], "takes_arrays")
+    return {
+        split: missing.without(fields, kept, knows_masks=knows) for split, fields in content.items()
+    }
+
+
+def _cut(path: str | Path, args: Any) -> reader.FeatureFile:
+    """The file's splits, or a fold's."""
     fold = fold_of(args) if args is not None else None
     if fold is None:
         return _of_file(path, args, SPLITS)
@@ -143,14 +158,16 @@ def take_from_data(args: Any, dataset: Any) -> None:
     """Set what the toolkit's configuration files claim about the data from the data itself.
 
     The number of training clips; the text width (the toolkit writes 768); SELF_MM's
-    ``text_out``, which is the encoder's width; TFR_NET's number of temporal heads, which must
-    divide all three sequence lengths.
+    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width;
+    TFR_NET's number of temporal heads, which must divide all three sequence lengths.
     """
     if args.get("use_bert"):
         width = int(text.encoder_config(args["pretrained"]).hidden_size)
         args["feature_dims"][0] = width
         if "text_out" in args:
             args["text_out"] = width
+    if args["model_name"] == "mctn":  # pads all three to it
+        args["output_dim"] = max(args["feature_dims"])
     if dataset.mode == "train":
         args["train_samples"] = len(dataset)
         if "num_temporal_head" in args:

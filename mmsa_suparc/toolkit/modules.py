@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.toolkit.old_transformers import standing_in
 
 
 def module(name: str) -> ModuleType:
@@ -21,7 +22,8 @@ def module(name: str) -> ModuleType:
         kept = {k: os.environ[k] for k in ("CUDA_DEVICE_ORDER", "CUBLAS_WORKSPACE_CONFIG")
                 if k in os.environ}  # fmt: skip
         try:
-            importlib.import_module("MMSA")
+            with standing_in():
+                importlib.import_module("MMSA")
         except ImportError as error:
             raise UserError(
                 f"the MMSA toolkit cannot be imported ({error}); install MMSA>=2.2.1"

@@ -152,3 +152,13 @@ def trainer_offers(name: str, ability: str) -> bool:
     """Whether a registered model's trainer says that it can do this; see :class:`AbleTrainer`."""
     entry = _registered.get(name)
     return entry is not None and entry.trainer_offers(ability)
+
+
+def masks_by_itself(name: str) -> bool:
+    """Whether a registered model has a key ``modalities`` of its own, as SupArc has; features of
+    any other are zeroed for it."""
+    entry = _registered.get(name)
+    if entry is None:
+        return False
+    in_schema = entry.schema is not None and "modalities" in entry.schema.model_fields
+    return in_schema or "modalities" in (entry.config.get("shared") or entry.config)

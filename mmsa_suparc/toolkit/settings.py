@@ -24,15 +24,17 @@ from mmsa_suparc.config import (
 from mmsa_suparc.data.demo import make_demo
 from mmsa_suparc.data.fold import fold_of
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
-from mmsa_suparc.names import METRICS, MOST_CLIPS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, SPLITS
+from mmsa_suparc.names import (
+    METRICS,
+    MODALITIES,
+    MOST_CLIPS,
+    MOST_EPOCHS,
+    MOST_LAYERS,
+    MOST_UNITS,
+    SPLITS,
+)
 from mmsa_suparc.toolkit import installed, registry
-
-#: Data sets of our own, and the toolkit's data set whose reader and metrics they share.
-OWN_DATASETS = {"demo": "mosi", "custom": "mosi"}
-#: What the user says of a data set of his own.
-CUSTOM: dict[str, Any] = {
-    "featurePath": "", "score_range": [-3.0, 3.0], "metrics": "mosi", "data_name": "custom",
-}  # fmt: skip
+from mmsa_suparc.toolkit.datasets import CUSTOM, NEWER_DATASETS, dataset_names, treated_as
 
 #: What every model's ``args`` must hold for the toolkit's loader and runner.
 LOADER_DEFAULTS: dict[str, Any] = {
@@ -46,6 +48,7 @@ LOADER_DEFAULTS: dict[str, Any] = {
     "pretrained": "bert-base-uncased",
     "transformers": "bert",
     "language": "en",
+    "modalities": list(MODALITIES),
     "fold": "",  # K/N: the K-th fold of N instead of the file's splits
     "pool": list(SPLITS),
 }
@@ -96,16 +99,6 @@ class ModelConfig:
     def encoder(self) -> str:
         """The text encoder: a folder, or a name on the hub."""
         return str(self.here.get("pretrained", self.values["pretrained"]))
-
-
-def dataset_names() -> list[str]:
-    """The toolkit's data sets, then ours."""
-    return [*installed.dataset_names(), *OWN_DATASETS]
-
-
-def treated_as(dataset: str) -> str:
-    """The toolkit's data set that stands behind one of ours; the name itself otherwise."""
-    return OWN_DATASETS.get(dataset, dataset)
 
 
 def model_names() -> list[str]:
@@ -235,6 +228,8 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
         data = toolkit_config["datasetCommonParams"][base]
         yield Layer(f"toolkit: datasetCommonParams.{base}", dict(data["unaligned"]))
         yield from sections(entry.config, entry.source, model=model, dataset=dataset)
+    if dataset != base and dataset in NEWER_DATASETS:
+        yield Layer("newer toolkit", {"featurePath": NEWER_DATASETS[dataset][1]})
     if dataset == "custom":
         yield Layer("data of one's own", CUSTOM)
     if dataset == "demo":
@@ -257,6 +252,12 @@ def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_traine
     for key, value in values.items():
         if not all(map(math.isfinite, _numbers_in(value))):
             raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected finite numbers")
+    kept = values["modalities"]
+    if not kept or not set(map(str, kept)) <= set(MODALITIES):
+        raise ConfigError(
+            f"{sources['modalities']}: modalities = {shown(kept)}: expected one or more of "
+            f"{', '.join(MODALITIES)}"
+        )
     name = values["KeyEval"]
     if name not in METRICS:
         raise ConfigError(

@@ -110,9 +110,8 @@ def test_models(mmsa: Callable) -> None:
     assert status == 0
     assert max(map(len, out.splitlines())) <= 80
     text = words(out)
-    for model in ("tfn", "self_mm", "mult", "misa", "suparc"):
+    for model in ("tfn", "self_mm", "mult", "misa", "mctn", "suparc"):
         assert f" {model} " in text
-    assert "needs a CUDA device" in text
     assert "for sims only" in words(mmsa("models", "-d", "mosi")[1])
     assert mmsa("models", "-d", "nothing")[0] == 2
 

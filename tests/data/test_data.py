@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,24 @@ def test_without_a_network_a_cached_encoder_is_taken_at_once(tmp_path: Path) -> 
     )  # fmt: skip
     assert int(done.stdout) > 10
     assert "Retrying" not in done.stderr
+
+
+def test_the_chinese_data_set_has_labels_for_each_modality(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from mmsa_suparc.data import demo as recipe
+
+    shape = replace(recipe.SHAPES["sims"], clips={"train": 60, "valid": 5, "test": 5})
+    made = recipe.make_demo(tmp_path, shape)
+    assert made.features == tmp_path / "SIMS" / "Processed" / "unaligned_39.pkl"
+    fields = reader.read(made.features)["train"]
+    for name in ("", "_T", "_A", "_V"):
+        scores = fields[f"regression_labels{name}"]
+        assert np.abs(scores).max() <= 1
+        assert np.allclose(scores * 5, np.round(scores * 5), atol=1e-5)
+    tokenizer = AutoTokenizer.from_pretrained(made.encoder)
+    tokens = text.tokenise(tokenizer, fields["raw_text"], length=39)
+    assert np.array_equal(tokens, fields["text_bert"])
+    assert tokenizer.unk_token_id not in tokens[:, 0]
+    longest = max(len(shape.words.tokens(each)) for each in fields["raw_text"]) + 2
+    assert longest <= shape.words.longest

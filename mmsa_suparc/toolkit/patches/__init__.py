@@ -6,7 +6,7 @@ answers; ``docs/toolkit-repairs.md`` lists them with the defects.
 
 from __future__ import annotations
 
-from mmsa_suparc.toolkit.patches import data, libraries, maps, results, settings
+from mmsa_suparc.toolkit.patches import data, libraries, maps, results, settings, trainers
 from mmsa_suparc.toolkit.patching import Patch
 
 
@@ -27,9 +27,11 @@ def every(run_seed: results.RunSeed) -> tuple[Patch, ...]:
         libraries.scheduler_keyword,
         libraries.text_encoder,
         libraries.misa_width,
+        libraries.mctn_device,
         results.one_seed(run_seed),
         results.whole_checkpoints,
         results.results_table,
         results.log_handlers,
         libraries.progress_bars,
+        trainers.log_after_measuring,
     )

@@ -11,8 +11,9 @@ from torch.utils.data import RandomSampler, SequentialSampler
 
 from mmsa_suparc.data.reader import reading_once
 from mmsa_suparc.metrics import mosi_metrics, sims_metrics
-from mmsa_suparc.toolkit import features, registry, settings
+from mmsa_suparc.toolkit import features, registry
 from mmsa_suparc.toolkit.context import scored_as
+from mmsa_suparc.toolkit.datasets import treated_as
 from mmsa_suparc.toolkit.loaders import make_loader
 from mmsa_suparc.toolkit.modules import module
 from mmsa_suparc.toolkit.patching import Overlay, original, patch, replace
@@ -30,7 +31,7 @@ def data_sets(undo: contextlib.ExitStack) -> None:
 
     def init(self: Any, args: Any, mode: str = "train") -> None:
         name = args["dataset_name"]
-        args["dataset_name"] = settings.treated_as(name)
+        args["dataset_name"] = treated_as(name)
         try:
             if registry.trainer_offers(args["model_name"], "takes_arrays"):
                 features.fill(self, args, mode)
@@ -61,7 +62,7 @@ def metrics(undo: contextlib.ExitStack) -> None:
     theirs = original(top, "getMetics")
 
     def get_metrics(self: Any, name: str) -> Callable[[Any, Any], dict[str, float]]:
-        name = scored_as.get() or settings.treated_as(name.lower())
+        name = scored_as.get() or treated_as(name.lower())
         measure = ours.get(name)
         if measure is None:
             metrics: Callable[[Any, Any], dict[str, float]] = theirs(self, name)

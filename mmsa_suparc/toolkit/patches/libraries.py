@@ -110,6 +110,24 @@ def misa_width(undo: contextlib.ExitStack) -> None:
 
 
 @patch(
+    "mctn-device",
+    does="MCTN makes its outputs where its inputs are, not always on a GPU",
+    answers="models/singleTask/MCTN.py:163-164",
+)
+def mctn_device(undo: contextlib.ExitStack) -> None:
+    module("models")
+    mctn = original(sys.modules["MMSA.models.singleTask.MCTN"], "MCTN")
+    build = original(mctn, "__init__")
+
+    def init(self: Any, args: Any) -> None:
+        build(self, args)
+        for one in (self.seq2seq1, self.seq2seq2):
+            one.device = args["device"]
+
+    replace(undo, mctn, "__init__", init)
+
+
+@patch(
     "progress-bars",
     does="the trainers' progress bars are silent where stdout is no terminal",
     answers="tqdm in every trainer",
