@@ -5,13 +5,14 @@ FET ?= .venv-fet
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-ray test-fet test-gpu test-slurm bench bench-gpu study \
+.PHONY: help demo test check docs test-slow test-ray test-fet test-gpu test-slurm bench bench-gpu study \
     wheel clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
 	@echo "make test       install, check the style and the types, run the fast tests"
 	@echo "make check      style and types only"
+	@echo "make docs       run the tutorials, build the documentation site into build/site"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make test-ray   a grid on a Ray cluster of several nodes, one of them killed"
 	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
@@ -48,6 +49,12 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The tutorials' output, then the pages that show it.
+docs: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tutorials --durations 6
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 test-slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "slow"
