@@ -25,6 +25,8 @@ from mmsa_suparc.config import SupArcConfig  # noqa: E402
 #: What a type of ``config.py`` counts.
 UNITS = {"Clips": "clips", "Epochs": "epochs", "Units": "units", "Share": "share"}
 
+LONGEST_TITLE = 30
+
 
 def on_files(files: Files, config: Any) -> Files:
     """Put the pages among those of ``docs/``."""
@@ -123,6 +125,8 @@ def groups(block: str) -> Iterator[tuple[str, str, str]]:
         assert comment is not None
         said = " ".join(line.strip("# ") for line in comment[0].splitlines())
         title, _, words = said.partition(". ")
+        if len(title) > LONGEST_TITLE:
+            title, words = re.findall(r"^  (\w+):", part, re.MULTILINE)[0], said
         yield title.rstrip(".:") or "Text encoder", words, part
 
 

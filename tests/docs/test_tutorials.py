@@ -1,0 +1,50 @@
+"""The tutorials run, cell by cell, on the embedded data set; the site shows what they printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+NOTEBOOKS = [page.stem for page in PAGES if page.stem != "index"]
+RUN = ROOT / "build" / "tutorials"  # read by docs/hooks/tutorials.py
+
+
+def cells(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def test_there_are_six_and_each_is_announced() -> None:
+    index = (ROOT / "docs" / "tutorials" / "index.md").read_text()
+    assert len(NOTEBOOKS) == 6
+    assert re.findall(r"\]\(([\w-]+)\.md\)", index) and all(f"({n}.md)" in index for n in NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_chinese_tutorials_have_the_same_cells(name: str) -> None:
+    chinese = ROOT / "docs" / "zh" / "tutorials" / f"{name}.md"
+    assert cells(chinese) == cells(ROOT / "docs" / "tutorials" / f"{name}.md")
+
+
+@pytest.mark.tutorials
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    monkeypatch.setenv("PATH", path)
+    notebook = jupytext.read(ROOT / "docs" / "tutorials" / f"{name}.md")
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            # A command's failure is no exception in a notebook.
+            assert not re.search(r"^mmsa: ", output.get("text", ""), flags=re.MULTILINE), output
+    if name == "video-to-score":
+        assert "skipped" in notebook.cells[1].outputs[0].text or len(notebook.cells) > 6
+    RUN.mkdir(parents=True, exist_ok=True)
+    jupytext.write(notebook, RUN / f"{name}.ipynb", fmt="ipynb")
