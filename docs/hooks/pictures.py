@@ -10,9 +10,9 @@ import matplotlib
 
 matplotlib.use("svg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from mkdocs.structure.files import File, Files  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+from mkdocs.structure.files import File, Files
 
 BLUE, ORANGE, GREY = "#3f6fb5", "#d9822b", "#888888"
 #: Words stay words, in the reader's font; the same file every time.
@@ -43,7 +43,9 @@ def arrow(axes: Any, degrees: float, colour: str, words: str) -> None:
     """A unit vector from the origin, with words at its end."""
     x, y = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     axes.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
-    axes.text(1.07 * x, 1.07 * y, words, color=colour, ha="left" if x > -0.1 else "right", va="center")
+    axes.text(
+        1.07 * x, 1.07 * y, words, color=colour, ha="left" if x > -0.1 else "right", va="center"
+    )
 
 
 def arc(axes: Any, start: float, end: float, radius: float, words: str, colour: str = GREY) -> None:

@@ -1,4 +1,4 @@
-"""Pages that are made of the program itself: names, configuration, commands, the project's files."""
+"""Pages that are made of the program itself: names, keys, commands, the root's files."""
 
 from __future__ import annotations
 
