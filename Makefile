@@ -84,8 +84,9 @@ test-slurm: $(VENV)/.ready-dev
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 LOWEST ?= .venv-lowest
+LOWEST_PYTHON ?= python3.10
 test-lowest: $(VENV)/.ready-dev
-	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(BIN)/uv venv --quiet --clear --python $(LOWEST_PYTHON) $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
 	    -e '.[test]'
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile tests/losses tests/model \
