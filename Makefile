@@ -54,7 +54,7 @@ check: $(VENV)/.ready-dev
 
 # The tutorials' output, then the pages that show it.
 docs: $(VENV)/.ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tutorials --durations 6
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tutorials -n 2 --durations 6
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 

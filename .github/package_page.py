@@ -1,4 +1,4 @@
-"""Before a release is built: the README's links lead to the repository, whose address the package gets.
+"""Before a release is built: links of the README, and the package's addresses, become whole.
 
     python .github/package_page.py https://HOST/OWNER/NAME v0.2.0
 
