@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if name.parent.as_posix() != "tutorials" or not run.is_file():
         return markdown
     found, resources = MarkdownExporter().from_notebook_node(nbformat.read(run, as_version=4))
+    # Tables as the theme draws its own.
+    found = re.sub(r"<style scoped>.*?</style>", "", found, flags=re.DOTALL)
+    found = found.replace('<table border="1" class="dataframe">', "<table>")
     for picture, content in resources["outputs"].items():
         path = f"tutorials/{name.stem}-{picture}"
         found = found.replace(f"({picture})", f"({Path(path).name})")

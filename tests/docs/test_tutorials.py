@@ -44,10 +44,14 @@ def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         notebook, timeout=300, kernel_name="python3", resources=where, coalesce_streams=True
     ).execute()
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
             # A command's failure is no exception in a notebook.
             if "text" in output:
                 output.text = re.sub(r"\r|\x1b\[[0-9;]*[A-Za-z]", "", output.text)
                 assert not re.search(r"^mmsa: ", output.text, flags=re.MULTILINE), output
+        # Warnings of libraries name this machine's folders.
+        cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
     RUN.mkdir(parents=True, exist_ok=True)
     jupytext.write(notebook, RUN / f"{name}.ipynb", fmt="ipynb")
