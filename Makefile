@@ -55,7 +55,7 @@ check: $(VENV)/.ready-dev
 # The tutorials' output, then the pages that show it.
 docs: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tutorials -n 2 --durations 6
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
 test-slow: $(VENV)/.ready-dev

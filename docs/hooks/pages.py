@@ -45,8 +45,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         if re.match(r"[a-z]+:", target):
             return match[0]
         place = posixpath.normpath(posixpath.join("docs", folder, target))
-        if place in PAGES:
-            return f"[{words}]({posixpath.relpath(PAGES[place], folder or '.')}{anchor or ''})"
+        there = PAGES.get(place)
+        if place.startswith("docs/") and (ROOT / place).is_file():
+            there = place.removeprefix("docs/")
+        if there:
+            return f"[{words}]({posixpath.relpath(there, folder or '.')}{anchor or ''})"
         if place.startswith("..") or (place.startswith("docs/") and not (ROOT / place).is_dir()):
             return match[0]  # a page, or a mistake, which the strict build reports
         if repository := config.extra["repository"]:

@@ -8,6 +8,9 @@ import importlib.util
 import pickle
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,18 @@ def test_on_a_package_index_every_link_of_the_readme_leads_to_the_repository() -
     assert "![training curves](https://forge.test/us/it/raw/v1/docs/images/" in text
     setup = page.with_addresses((ROOT / "setup.cfg").read_text(), "https://forge.test/us/it")
     assert "project_urls =\n    Source = https://forge.test/us/it\n" in setup
+
+
+def test_the_container_file_is_linted() -> None:
+    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if linter is None:
+        pytest.skip("no hadolint here (extra: dev)")
+    text = (ROOT / "Dockerfile").read_text()
+    assert "USER 1000" in text
+    done = subprocess.run(
+        [linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_workflows_and_forms_are_yaml_and_need_no_secret() -> None:
