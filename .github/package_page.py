@@ -32,9 +32,9 @@ def with_addresses(setup: str, repository: str) -> str:
         f"    Issues = {repository}/issues",
         f"    Changes = {repository}/blob/HEAD/CHANGELOG.md",
     ]
-    before, found, after = setup.partition("project_urls =\n")
-    assert found
-    return before + found + "\n".join(lines) + "\n" + after
+    made, places = re.subn(r"(?<=\nproject_urls =)[ ]*(?=\n)", "\n" + "\n".join(lines), setup)
+    assert places == 1
+    return made
 
 
 def main() -> None:
