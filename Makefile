@@ -5,14 +5,16 @@ FET ?= .venv-fet
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-slow test-ray test-fet test-gpu test-slurm bench bench-gpu study \
-    wheel clean
+.PHONY: help demo test check docs test-slow test-ray test-fet test-gpu test-slurm test-lowest bench \
+    bench-gpu study wheel dist clean
 
 help:
 	@echo "make demo       install, train SupArc on the embedded data set, show the table"
 	@echo "make test       install, check the style and the types, run the fast tests"
 	@echo "make check      style and types only"
+	@echo "make docs       run the tutorials, build the documentation site into build/site"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-lowest the lowest versions of the libraries that setup.cfg allows"
 	@echo "make test-ray   a grid on a Ray cluster of several nodes, one of them killed"
 	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
 	@echo "make test-gpu   the tests that need a CUDA device"
@@ -22,6 +24,7 @@ help:
 	@echo "make bench-gpu  the same on a CUDA device, with a BERT-base-sized encoder"
 	@echo "make study      the benchmarks of docs/results, on real clips: hours"
 	@echo "make wheel      build dist/*.whl"
+	@echo "make dist       build wheel and source distribution, and check them"
 	@echo "make clean      remove what these commands made"
 
 # The environment is made anew where what it installs has changed.
@@ -49,6 +52,12 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The tutorials' output, then the pages that show it.
+docs: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tutorials -n 2 --durations 6
+	$(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
+
 test-slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "slow"
 
@@ -73,6 +82,16 @@ test-gpu: $(VENV)/.ready-dev
 test-slurm: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/bench/test_real_slurm.py
 
+# The lowest versions that setup.cfg allows, in an environment of their own.
+LOWEST ?= .venv-lowest
+LOWEST_PYTHON ?= python3.10
+test-lowest: $(VENV)/.ready-dev
+	$(BIN)/uv venv --quiet --clear --python $(LOWEST_PYTHON) $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	    -e '.[test]'
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile tests/losses tests/model \
+	    tests/test_config.py tests/test_metrics.py tests/test_plugin.py tests/cli
+
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/speed.py
 
@@ -88,5 +107,10 @@ study: $(VENV)/.ready-dev
 wheel: $(VENV)/.ready-dev
 	$(BIN)/python -m build --wheel --outdir dist .
 
+dist: $(VENV)/.ready-dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) $(FET) build dist *.egg-info runs .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(FET) $(LOWEST) build dist *.egg-info runs .pytest_cache .ruff_cache .mypy_cache

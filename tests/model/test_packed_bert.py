@@ -106,7 +106,8 @@ def test_in_bf16_it_is_as_far_from_fp32_as_its_own_module() -> None:
     [
         ("another architecture", lambda m: None),
         ("gradient checkpointing", lambda m: m.gradient_checkpointing_enable()),
-        ("attentions", lambda m: (m.set_attn_implementation("eager"),
+        # With older transformers a model that is asked for attentions changes by itself.
+        ("attentions", lambda m: (getattr(m, "set_attn_implementation", str)("eager"),
                                   setattr(m.config, "output_attentions", True))),
         ("all states", lambda m: setattr(m.config, "output_hidden_states", True)),
         ("a hook", lambda m: m.encoder.layer[0].register_forward_hook(lambda *a: None)),
@@ -171,6 +172,10 @@ def test_the_same_seed_draws_the_same_dropout() -> None:
     assert not torch.equal(outs[0], outs[2])
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith(("2.2.", "2.3.")),
+    reason="torch below 2.4: fused on CUDA only",
+)
 def test_kept_weights_are_never_stale() -> None:
     torch.manual_seed(0)
     model = bert()
@@ -239,7 +244,7 @@ class TestWordRows:
         expected, found = whole.state_dict(), rows.state_dict()
         assert list(expected) == list(found)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-6, msg=name)
+            torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-6, msg=name)
 
     def test_what_never_occurs_stays(self) -> None:
         torch.manual_seed(0)

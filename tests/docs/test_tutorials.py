@@ -1,0 +1,57 @@
+"""The tutorials run, cell by cell, on the embedded data set; the site shows what they printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+NOTEBOOKS = [page.stem for page in PAGES if page.stem != "index"]
+RUN = ROOT / "build" / "tutorials"  # read by docs/hooks/tutorials.py
+
+
+def cells(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def test_there_are_six_and_each_is_announced() -> None:
+    index = (ROOT / "docs" / "tutorials" / "index.md").read_text()
+    assert len(NOTEBOOKS) == 6
+    assert set(re.findall(r"^\| .*\]\(([\w-]+)\.md\)", index, re.MULTILINE)) == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_chinese_tutorials_have_the_same_cells(name: str) -> None:
+    chinese = ROOT / "docs" / "zh" / "tutorials" / f"{name}.md"
+    assert cells(chinese) == cells(ROOT / "docs" / "tutorials" / f"{name}.md")
+
+
+@pytest.mark.tutorials
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # bars are no output to keep
+    notebook = jupytext.read(ROOT / "docs" / "tutorials" / f"{name}.md")
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources=where, coalesce_streams=True
+    ).execute()
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
+            # A command's failure is no exception in a notebook.
+            if "text" in output:
+                output.text = re.sub(r"\r|\x1b\[[0-9;]*[A-Za-z]", "", output.text)
+                assert not re.search(r"^mmsa: ", output.text, flags=re.MULTILINE), output
+        # Warnings of libraries name this machine's folders.
+        cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+    RUN.mkdir(parents=True, exist_ok=True)
+    jupytext.write(notebook, RUN / f"{name}.ipynb", fmt="ipynb")
