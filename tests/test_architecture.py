@@ -7,6 +7,7 @@ what it guards against.
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -380,3 +381,12 @@ def test_importing_and_help_load_no_heavy_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert "HEAVY []" in done.stdout
+
+
+def test_every_package_is_in_the_distribution() -> None:
+    root = Path(__file__).parents[1]
+    listed = configparser.ConfigParser()
+    listed.read(root / "setup.cfg")
+    made = (init.parent.relative_to(root) for init in (root / NAME).rglob("__init__.py"))
+    names = {".".join(folder.parts) for folder in made}
+    assert names | {f"{NAME}.plugin_configs"} == set(listed["options"]["packages"].split())
