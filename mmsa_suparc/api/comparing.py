@@ -15,6 +15,7 @@ from mmsa_suparc.announced import announce
 from mmsa_suparc.api.bench_result import BenchResult, load_bench
 from mmsa_suparc.api.live import bar
 from mmsa_suparc.bench import benchmark, devices, execute, plan
+from mmsa_suparc.bench.fold_doubts import fold_doubts
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.errors import ConfigError, StoppedError, UserError
 from mmsa_suparc.runs.environment import versions
@@ -81,7 +82,7 @@ def compare(
         only=variants, folds=folds, pool=pool,
         data_root=None if data_root is None else str(data_root),
     )  # fmt: skip
-    for doubt in asked.doubts:
+    for doubt in fold_doubts(asked.plan, asked.data_root):
         warnings.warn(doubt, stacklevel=2)
     asked.write_specs()
     _execute(asked.trainings(), device, jobs, jobs_per_gpu, retry_failed, progress)

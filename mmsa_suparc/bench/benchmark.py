@@ -15,8 +15,6 @@ from mmsa_suparc.bench.execute import Job
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import BenchFile, Plan, make_plan
 from mmsa_suparc.data import reader
-from mmsa_suparc.data.folds import cut, doubts
-from mmsa_suparc.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,12 @@ class Benchmark:
         plan: what was asked for.
         identities: of the plan's cells, in their order.
         jobs: likewise.
-        doubts: what there is to know of the data sets' folds, a line each.
         data_root: as in ``mmsa run``.
     """
 
     plan: Plan
     identities: Sequence[dict[str, Any]]
     jobs: Sequence[Job]
-    doubts: Sequence[str] = ()
     data_root: str | None = None
 
     def trainings(self) -> list[Job]:
@@ -86,30 +82,9 @@ def prepare(
     )  # fmt: skip
     with reader.reading_once():
         identities = cells.identities_of(plan.cells, data_root, device=device)
-        told = _doubts(plan, data_root) if plan.folds else []
     jobs = []
     for cell, what in zip(plan.cells, identities, strict=True):
         folder = CellFolder(out / "cells" / cells.address(what))
         done = folder.is_done(plan.probes)
         jobs.append(Job(cell.name, folder, done, folder.failure() is not None))
-    return Benchmark(plan, identities, jobs, told, data_root)
-
-
-def _doubts(plan: Plan, data_root: str | None) -> list[str]:
-    """Cut every data set into its folds; what there is to know of them, each line once.
-
-    Raises:
-        UserError: it cannot be cut so.
-    """
-    found: dict[str, None] = {}
-    different = {(c.dataset, c.values.get("featurePath"), c.fold): c for c in plan.cells}
-    for (_, _, fold), cell in different.items():
-        if fold is None:
-            continue
-        content = cells.clips_of(cell, data_root)
-        try:
-            cut(content, fold)
-        except UserError as error:
-            raise UserError(f"{cell.dataset}: {error}") from None
-        found |= {f"{cell.dataset}: {line}": None for line in doubts(content, fold)}
-    return list(found)
+    return Benchmark(plan, identities, jobs, data_root)

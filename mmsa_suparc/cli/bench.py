@@ -164,8 +164,11 @@ def handle(options: argparse.Namespace) -> int:
         file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
         only=options.variant, folds=options.folds, pool=options.pool, data_root=options.data_root,
     )  # fmt: skip
-    for doubt in asked.doubts:
-        print(f"mmsa: {doubt}", file=sys.stderr)
+    if asked.plan.folds:
+        from mmsa_suparc.bench.fold_doubts import fold_doubts
+
+        for doubt in fold_doubts(asked.plan, options.data_root):
+            print(f"mmsa: {doubt}", file=sys.stderr)
     if options.dry_run:
         _print_plan(_planned(asked), as_json=options.json)
         return 0
@@ -248,12 +251,13 @@ def _print_table(target: Any, dataset: str, results: Any) -> None:
 
 
 def _print_power(difference: float, asked: Any, out: Path) -> int:
+    if not any(job.done for job in asked.jobs):
+        raise UserError(f"--power: nothing is finished in {out}; run the benchmark first")
+
     from mmsa_suparc.bench.power import power_table
     from mmsa_suparc.bench.results import Results
     from mmsa_suparc.cli.console import console
 
-    if not any(job.done for job in asked.jobs):
-        raise UserError(f"--power: nothing is finished in {out}; run the benchmark first")
     results = Results.collect(asked.plan, [job.folder for job in asked.jobs])
     for dataset in asked.plan.datasets:
         table = power_table(results, dataset, difference)
