@@ -59,6 +59,14 @@ def python_page() -> str:
             f"mmsa_suparc.{name}"
             for name in ("register", "unregister", "register_model", "unregister_model")
         ],
+        "Runs and benchmarks": [
+            "mmsa_suparc.api.running.run",
+            "mmsa_suparc.api.comparing.compare",
+            *(
+                f"{mmsa_suparc._LAZY[name]}.{name}"
+                for name in ("load_run", "RunResult", "load_bench", "BenchResult")
+            ),
+        ],
         "Network and configuration": [
             f"{mmsa_suparc._LAZY[name]}.{name}"
             for name in ("SupArc", "SupArcConfig", "SupArcTrainer", "SupArcPredictor")
@@ -69,7 +77,8 @@ def python_page() -> str:
         "Metrics": [f"mmsa_suparc.metrics.{name}" for name in ("mosi_metrics", "sims_metrics")],
         "Errors": ["mmsa_suparc.errors"],
     }
-    lines = ["# Python", "", "The losses have [a page of their own](losses.md).", ""]
+    lines = ["# Python", "", "The losses have [a page of their own](losses.md).", "",
+             "`mmsa_suparc.bench(…)` is the function `compare` below.", ""]  # fmt: skip
     for title, names in groups.items():
         lines += [f"## {title}", "", *(f"::: {name}\n" for name in names)]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mmsa_suparc.data.demo import Demo, feature_file
+from tests.helpers.advice import beside_advice
 
 HOSTILE_TEXTS = [
     "这部电影很好看 。",
@@ -111,7 +112,7 @@ def run(mmsa: Callable, root: Path, demo: Demo, model: str) -> pd.DataFrame:
         "-m", model, "-d", "mosi", "--data-root", root, "--text-encoder", demo.encoder,
         "-s", 1, "--epochs", 2, "--run-dir", "run", "--set", "batch_size=16",
     )  # fmt: skip
-    assert (status, err) == (0, "")
+    assert (status, beside_advice(err)) == (0, "")
     predictions = pd.read_csv("run/seed-1/predictions.csv")
     assert np.isfinite(predictions[["label", "prediction"]]).all(axis=None)
     history = pd.read_csv("run/seed-1/history.csv")

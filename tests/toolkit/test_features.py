@@ -16,6 +16,7 @@ from mmsa_suparc.data.demo import Demo, feature_file
 from mmsa_suparc.runs.trained import Trained, load_trained
 from mmsa_suparc.toolkit.features import clips_of
 from mmsa_suparc.training import evaluation
+from tests.helpers.advice import beside_advice
 
 #: Of the test split: a clip without words whose audio and vision are there, and one with nothing
 #: but vision.
@@ -45,7 +46,7 @@ def trained(mmsa: Callable, tmp_path: Path, demo: Demo) -> Trained:
         "-d", "mosi", "--features", path, "--text-encoder", demo.encoder, "-s", 1, "--epochs", 1,
         "--set", "need_data_aligned=true", "--set", "precision=fp32", "--run-dir", "run",
     )  # fmt: skip
-    assert (status, err) == (0, "")
+    assert (status, beside_advice(err)) == (0, "")
     mmsa_suparc.register()
     return load_trained(Path("run"), 1)
 
@@ -76,7 +77,7 @@ def test_the_command_scores_an_aligned_file_as_the_run_did(
 ) -> None:
     mmsa_suparc.unregister()
     status, _, err = mmsa("predict", "--run", "run", "--features", "aligned.pkl", "--out", "o.csv")
-    assert (status, err) == (0, "")
+    assert (status, beside_advice(err)) == (0, "")
     stored = pd.read_csv("run/seed-1/predictions.csv")
     served = pd.read_csv("o.csv").set_index("clip")["score"]
     np.testing.assert_allclose(
