@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from figures import median_seconds, row
+from floor import floor
 from in_processes import loading, losses
 from state import share_of_training, states
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
-    "epoch", "step", "loss", "opening", "frozen",
+    "epoch", "floor", "step", "loss", "opening", "frozen",
     "inference", "growth", "share", "states", "saving",
 )  # fmt: skip
 
@@ -84,6 +85,17 @@ def epochs(options: argparse.Namespace, dataset: str, scratch: Path, *, frozen: 
     goal = "≥ 20" if frozen else "≥ 6"
     note = f" (encoding once and validation: {once:.1f} s)" if frozen else ""
     return [row(name, f"SELF_MM {b:.2f} s / SupArc {a:.2f} s{note}", b / a, goal)]
+
+
+def floor_of_an_epoch(options: argparse.Namespace, dataset: str, scratch: Path) -> list[str]:
+    """An epoch of SupArc with its validation against its products, LSTMs and optimiser alone."""
+    setting = Setting("suparc", dataset, options, epochs=1)
+    parts = floor(lambda: setting.epoch_seconds(scratch))
+    started = time.perf_counter()
+    setting.epoch_seconds(scratch)
+    whole, least = time.perf_counter() - started, sum(parts.values())
+    shown = ", ".join(f"{kind} {seconds:.2f} s" for kind, seconds in parts.items())
+    return [row("epoch with validation, its floor", f"{whole:.2f} s; {shown}", whole / least, "")]
 
 
 def step_against_encoder(options: argparse.Namespace, dataset: str) -> list[str]:
@@ -296,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scratch = Path(folder)
         parts: dict[str, Callable[[], list[str]]] = {
             "epoch": lambda: epochs(options, dataset, scratch, frozen=False),
+            "floor": lambda: floor_of_an_epoch(options, dataset, scratch),
             "step": lambda: step_against_encoder(options, dataset),
             "loss": losses,
             "opening": lambda: loading(options, scratch),
