@@ -37,6 +37,7 @@ class CENET(PreTrainedModel):
     def _init_weights(self, module):
         if isinstance(module, torch.nn.Linear):
             module.weight.data.normal_(mean=0.0, std=self.config.initializer_range)
+            module.bias.data.zero_()
 
     def forward(self, text, audio, vision):
         ids, mask = text[:, 0].long(), text[:, 1].long()
