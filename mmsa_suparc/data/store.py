@@ -18,7 +18,7 @@ from mmsa_suparc.plain_files import read_bytes
 
 Record = dict[str, Any]
 #: Bytes of a file of records: some thousand of them.
-LARGEST = 4 << 20
+LARGEST = 2 << 20
 logger = logging.getLogger("mmsa_suparc")
 
 
