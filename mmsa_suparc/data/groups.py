@@ -19,10 +19,14 @@ FIELD = "group"
 def groups_of_ids(ids: Sequence[str]) -> np.ndarray | None:
     """The video of each clip (N,), where the ids tell it (``video$_$clip``); None where any id does
     not."""
-    parts = [str(one).rpartition(BETWEEN) for one in ids]
-    if not all(video and between for video, between, _ in parts):
-        return None
-    return np.array([video for video, _, _ in parts], dtype=object)
+    videos = _videos(ids)
+    return videos if videos.astype(bool).all() else None
+
+
+def _videos(ids: Sequence[str]) -> np.ndarray:
+    """(N,), empty for an id that tells none."""
+    parts = (str(one).rpartition(BETWEEN) for one in ids)
+    return np.array([video if between else "" for video, between, _ in parts], dtype=object)
 
 
 def known_groups(content: Mapping[str, Mapping[str, Any]], splits: Sequence[str]) -> np.ndarray:
@@ -44,8 +48,7 @@ def known_groups(content: Mapping[str, Mapping[str, Any]], splits: Sequence[str]
     if having:
         said = [str(one).strip() for split in splits for one in np.ravel(content[split][FIELD])]
         return np.array(said, dtype=object)
-    parts = [one.rpartition(BETWEEN) for one in ids]
-    return np.array([video if between else "" for video, between, _ in parts], dtype=object)
+    return _videos(ids)
 
 
 def groups_by_id(content: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

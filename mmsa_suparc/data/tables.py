@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.data.store import locked
-from mmsa_suparc.errors import DiskError
+from mmsa_suparc.errors import DiskError, UserError
 
 #: A cell that a spreadsheet would take for a formula. An id that only begins with '-', as
 #: names of videos do, is none.
@@ -30,6 +30,21 @@ def read_table(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column in table.columns.difference(list(_WORDS)):
         table[column] = pd.to_numeric(table[column])
+    return table
+
+
+def read_clip_table(path: Path) -> pd.DataFrame:
+    """A stranger's CSV file with a row a clip, every cell as it stands there.
+
+    Raises:
+        UserError: no table, or no row.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: no table in CSV ({str(error).splitlines()[0]})") from None
+    if table.empty:
+        raise UserError(f"{path}: no row; expected a clip a row")
     return table
 
 

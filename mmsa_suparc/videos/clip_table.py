@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmsa_suparc.data.tables import read_clip_table
 from mmsa_suparc.errors import UserError, nearest
 from mmsa_suparc.names import SPLITS
 
@@ -67,12 +68,7 @@ def read(source: Path, *, score_range: tuple[float, float] | None = None) -> Cli
         raise UserError(
             f"{source}: expected a folder with label.csv and Raw/<video>/<clip>.mp4, or a CSV file"
         )
-    try:
-        content = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise UserError(f"{table}: no table in CSV ({str(error).splitlines()[0]})") from None
-    if content.empty:
-        raise UserError(f"{table}: no row; expected a clip a row")
+    content = read_clip_table(table)
     names = _names(table, content, in_folder=source.is_dir())
     found = ClipTable()
     seen: dict[str, int] = {}

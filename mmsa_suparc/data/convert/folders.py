@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mmsa_suparc.data.convert.clips import Clip, frames_of, name_among, number_of, split_of
 from mmsa_suparc.data.groups import BETWEEN
+from mmsa_suparc.data.tables import read_clip_table
 from mmsa_suparc.errors import UserError, nearest
 
 TABLE, TOGETHER = "label.csv", "features.npz"
@@ -34,12 +34,7 @@ def read(source: Path) -> list[Clip]:
         UserError: what is missing, and where.
     """
     table = source / TABLE if source.is_dir() else source
-    try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise UserError(f"{table}: no table in CSV ({str(error).splitlines()[0]})") from None
-    if rows.empty:
-        raise UserError(f"{table}: no row; expected a clip a row")
+    rows = read_clip_table(table)
     names = {ours: name_among(list(rows.columns), ours) for ours in ("id", "text", "score", "split",
                                                                      "T", "A", "V")}  # fmt: skip
     if {"video_id", "clip_id"} <= set(rows.columns):
