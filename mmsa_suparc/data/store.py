@@ -18,7 +18,7 @@ from mmsa_suparc.plain_files import read_bytes
 
 Record = dict[str, Any]
 #: Bytes of a file of records: some thousand of them.
-LARGEST = 2 << 20
+LARGEST = 4 << 20
 logger = logging.getLogger("mmsa_suparc")
 
 
@@ -118,15 +118,21 @@ def _end_of_last_line(file: Any) -> int:
 
 
 def read(path: Path) -> list[Record]:
-    """All records. A torn last line is left out; a torn one before it is an error.
+    """All records; see :func:`each`."""
+    return list(each(path))
+
+
+def each(path: Path) -> Iterator[Record]:
+    """The records one by one, so that who refuses one need not wait for the others.
+
+    A torn last line is left out; a torn one before it is an error.
 
     Raises:
         UserError: names the line that is no record.
     """
     if not path.exists():
-        return []
+        return
     *lines, rest = read_bytes(path, largest=LARGEST).split(b"\n")
-    records = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
@@ -136,7 +142,6 @@ def read(path: Path) -> list[Record]:
             raise UserError(
                 f"{path}, line {number}: no record; remove the line, or restore the file"
             ) from None
-        records.append(record)
+        yield record
     if rest:
         logger.warning("%s: its last line is torn and left out", path)
-    return records

@@ -34,12 +34,13 @@ class Records:
             UserError: names the line that is no record of a seed.
         """
         path = self.path / "records.jsonl"
-        records = store.read(path)
-        for number, record in enumerate(records, start=1):
+        records = []
+        for number, record in enumerate(store.each(path), start=1):
             try:
                 SeedRecord.model_validate(record)
             except ValidationError as error:
                 raise UserError(f"{path}, line {number}: {first_of(error)}") from None
+            records.append(record)
         return records
 
     def record_of(self, seed: int) -> Record | None:

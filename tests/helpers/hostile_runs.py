@@ -159,7 +159,7 @@ _ALL_THE_SAME = {("tokenizer's settings", "absent")}
 
 _DEEP = "[" * 100_000
 _TEXTS: dict[str, dict[str, str]] = {
-    "records": {"nothing": "", "deep": _DEEP + "\n", "many": "{}\n" * 650_000},
+    "records": {"nothing": "", "deep": _DEEP + "\n", "many": "{}\n" * 1_300_000},
     "serving": {"a list": "[1]", "a word": '"x"', "deep": _DEEP, "no object": "{"},
     "environment": {"a list": "[1]", "deep": _DEEP},
     "config": {
