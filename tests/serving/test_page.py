@@ -63,10 +63,16 @@ def opened(chromium: Any, address: str, width: int, theme: str = "light") -> Any
     return page
 
 
+def wait_for_a_try(page: Any) -> None:
+    """Until the page lists it; the button that forgets it is shown by an event of its own."""
+    page.wait_for_selector("#tries tbody tr", timeout=60_000)
+    page.get_by_role("button", name="Forget the tries").wait_for(timeout=60_000)
+
+
 def with_tries(page: Any) -> None:
     """The example, then the same without its audio."""
     page.get_by_role("button", name="Example").click()
-    page.wait_for_selector("#tries tbody tr", timeout=60_000)
+    wait_for_a_try(page)
     page.get_by_label("audio").uncheck()
     page.wait_for_selector("[data-bar=audio]:has-text('not used')", timeout=60_000)
 
@@ -120,7 +126,7 @@ def test_everything_has_a_name_and_can_be_reached_by_keyboard(chromium: Any, add
     words.focus()
     page.keyboard.type("what a film")
     page.keyboard.press("Shift+Enter")
-    page.wait_for_selector("#tries tbody tr", timeout=60_000)
+    wait_for_a_try(page)
     seen = []
     for _ in range(8):
         page.keyboard.press("Tab")
