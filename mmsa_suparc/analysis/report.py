@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from mmsa_suparc.analysis import conflict, geometry, intensity, missing, overview, threshold
+from mmsa_suparc.analysis.headline import Headline, headline
 from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.bench import tables
 from mmsa_suparc.bench.results import Results
@@ -40,10 +42,11 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
     """
     # Whatever can be refused is refused before a file is written.
     tidy, summary = results.tidy(), tables.as_json(results)
+    measured = [dataset for dataset in results.plan.datasets if results.labels(dataset).size]
+    headlines = [headline(results, dataset) for dataset in measured]
     sections = [
         found
-        for dataset in results.plan.datasets
-        if results.labels(dataset).size
+        for dataset in measured
         for analysis in ANALYSES
         if (found := analysis(results, dataset)) is not None
     ]
@@ -63,7 +66,7 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
             pictures[name] = svg(figure)
             write_text(folder / "figures" / f"{name}.svg", pictures[name])
     target = folder / "report.html"
-    write_text(target, _html(results, sections, pictures, environment))
+    write_text(target, _html(results, headlines, sections, pictures, environment))
     return target
 
 
@@ -79,6 +82,7 @@ def svg(figure: Any) -> str:
 
 def _html(
     results: Results,
+    headlines: list[Headline],
     sections: list[Section],
     pictures: Mapping[str, str],
     environment: Mapping[str, Any],
@@ -91,10 +95,12 @@ def _html(
     inline = {name: Markup(text[text.index("<svg") :]) for name, text in pictures.items()}
     return page.get_template("report.html").render(
         title=results.plan.title or "Benchmark",
+        headlines=headlines,
         sections=sections,
+        copied=[[_copied(table) for table in section.tables] for section in sections],
         pictures=inline,
         cells=results.cells,
-        warnings=[warning for section in sections for warning in section.warnings],
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         environment=environment,
         plan=yaml.safe_dump(
             [
@@ -105,3 +111,12 @@ def _html(
             sort_keys=False, allow_unicode=True,
         ),
     )  # fmt: skip
+
+
+def _copied(table: tables.Table) -> dict[str, str]:
+    """A table as what may be copied of it, by the name of the form."""
+    return {
+        "LaTeX": tables.latex(table),
+        "Markdown": tables.markdown(table),
+        "CSV": tables.comma_separated(table),
+    }

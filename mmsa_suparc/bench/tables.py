@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,7 +103,8 @@ def _notes_on_marks(reference: str, comparisons: Mapping[str, Comparison]) -> li
 
 
 def difference_table(results: Results, dataset: str, split: str = "test") -> Table:
-    """MAE of each variant less the reference's: of the means over seeds, then of the ensembles."""
+    """MAE of each variant less the reference's: of the means over seeds, then of the ensembles
+    where a side has several seeds."""
     name, word = SPLIT_WORDS[split]
     selected = split == SELECTED_BY
     return table_of(
@@ -130,18 +133,26 @@ def table_of(
             f"{BELOW_ZERO.capitalize()}. {METHOD} Could have shown: the smallest difference that "
             "would have been found with 80% power.",
             *([f"{unit_in_words(means[0])} {seeds_in_words(means)}"] if means else []),
-            f"Rows '{ENSEMBLE}': predictions averaged over seeds before they are measured; other "
-            "videos, but these very models.",
         ],
     )  # fmt: skip
+    averaged = {
+        variant: one.ensemble
+        for variant, one in comparisons.items()
+        if max(one.means.seeds, one.means.reference_seeds) > 1
+    }
+    if averaged:
+        table.notes.append(
+            f"Rows '{ENSEMBLE}': predictions averaged over seeds before they are measured; other "
+            "videos, but these very models."
+        )
     if selected:
         table.notes.append("No p: this split chose each training's epoch.")
     for variant, one in comparisons.items():
         tests = [] if selected else [probability(one.means.p), probability(one.p_holm)]
         table.rows.append(_difference_row(variant, one.means, tests))
-    for variant, one in comparisons.items():
-        tests = [] if selected else [probability(one.ensemble.p), Entry("–")]
-        row = _difference_row(f"{variant}, {ENSEMBLE}", one.ensemble, tests)
+    for variant, ensemble in averaged.items():
+        tests = [] if selected else [probability(ensemble.p), Entry("–")]
+        row = _difference_row(f"{variant}, {ENSEMBLE}", ensemble, tests)
         row[1] = Entry("averaged")
         table.rows.append(row)
     return table
@@ -260,6 +271,15 @@ def latex(table: Table) -> str:
             r"\end{table}", "",
         ]
     )  # fmt: skip
+
+
+def comma_separated(table: Table) -> str:
+    """As CSV: what is shown, with its marks, without title and notes."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(table.head)
+    writer.writerows([entry.text + entry.mark for entry in row] for row in table.rows)
+    return target.getvalue()
 
 
 def as_json(results: Results) -> dict[str, Any]:
