@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.style import GRAY, LIGHT_GRAY, OF_MODALITY, axes
 from mmsa_suparc.bench.comparisons import error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: The subset that lacks a modality, by its first letter.
+#: Where a legend stands that covers no bar.
+ABOVE: dict[str, Any] = {
+    "loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "fontsize": 8, "frameon": False,
+}  # fmt: skip
 WITHOUT = {"text": "av", "audio": "tv", "vision": "ta"}
 
 
@@ -63,13 +68,20 @@ def section(results: Results, dataset: str) -> Section | None:
         )  # fmt: skip
     errors = {row[0].text: (row[1].number, row[2].number) for row in table.rows}
     rank(table, [1, 2], ["MAE", "MAE"])
-    return Section(
+    found = Section(
         f"Contradiction and importance on {dataset}",
         "Where the modalities of a clip say different things, and how much of a prediction hangs "
         "on each. Taken from the predictions with modalities masked (P1).",
         [table],
-        {f"{dataset}-conflict": bars(errors, shares_of)},
     )
+    found.draw(
+        f"{dataset}-conflict",
+        bars(errors, shares_of),
+        f"Left: test MAE on {dataset} of the quarter of clips whose modalities contradict each "
+        "other most, and of the others; lower is better. Right: how much of the prediction hangs "
+        "on each modality. Means over seeds.",
+    )
+    return found
 
 
 def bars(
@@ -77,17 +89,29 @@ def bars(
 ) -> Figure:
     """A row a variant, the first on top: MAE of contradicting and other clips, and the shares of
     text, audio and vision."""
+    from matplotlib.patches import Patch
+
     figure, (left, right) = axes(2, height=0.4 * len(errors) + 1.8, share_rows=True)
     for place, (variant, pair) in enumerate(errors.items()):
-        left.barh([place - 0.2, place + 0.2], pair, height=0.38, color=["C3", "C0"])
+        left.barh([place - 0.2, place + 0.2], pair, height=0.38, color=[GRAY, LIGHT_GRAY])
         start = 0.0
-        for share, color in zip(shares_of[variant], ("C0", "C1", "C2"), strict=True):
-            right.barh(place, share, left=start, height=0.6, color=color)
+        for share, color in zip(shares_of[variant], OF_MODALITY.values(), strict=True):
+            right.barh(place, share, left=start, height=0.6, color=color, edgecolor="white")
             start += share
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
     left.set_ylim(len(errors) - 0.5, -0.5)
-    left.set_xlabel("test MAE: contradicting (red), others (blue)")
-    right.set_xlabel("contribution: text (blue), audio, vision (green)")
+    left.set_xlabel("test MAE (score units)\n← lower is better")
+    right.set_xlabel("share of the prediction's change")
+    left.legend(
+        handles=[Patch(color=GRAY, label="contradicting"), Patch(color=LIGHT_GRAY, label="others")],
+        **ABOVE,
+        ncols=2,
+    )
+    right.legend(
+        handles=[Patch(color=c, label=name) for name, c in OF_MODALITY.items()],
+        **ABOVE,
+        ncols=3,
+    )
     return figure
 
 

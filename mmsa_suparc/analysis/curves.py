@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mmsa_suparc.analysis.style import GRAY, LINES
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.runs.folder import RunFolder
 
@@ -44,8 +45,9 @@ def draw_curves(run_dir: Path, title: str) -> Path | None:
 def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> None:
     """Draw the curves of a run on an empty figure, whose size becomes theirs.
 
-    Left, the training loss and its terms; then validation MAE and correlation. A thin line a
-    seed; the dot marks the epoch that was selected. What a trainer does not tell has no panel.
+    Left, the terms of the training loss, before their weights, and its weighted total; then
+    validation MAE and correlation. A thin line a seed; the dot marks the epoch that is kept. What
+    a trainer does not tell has no panel.
 
     Args:
         figure: without anything on it.
@@ -58,10 +60,11 @@ def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> No
     terms = [column for column in columns if column == "loss" or column.startswith("loss_")]
     panels = [column for column in PANELS if column in columns]
     count = max(1, bool(terms) + len(panels))
-    figure.set_size_inches(1 + 2.7 * count, 3.2)
+    figure.set_size_inches(1 + 2.7 * count, 3.6 if terms else 3.2)
     figure.set_layout_engine("constrained")
     plural = "s" if len(histories) > 1 else ""
-    figure.suptitle(f"{title} ({len(histories)} seed{plural})", fontsize=10)
+    dot = "; dot: the epoch that is kept" if panels else ""
+    figure.suptitle(f"{title} ({len(histories)} seed{plural}{dot})", fontsize=10)
     axes = list(figure.subplots(1, count, squeeze=False)[0])
     for each, label in zip(
         axes, ["training loss"] * bool(terms) + [PANELS[name] for name in panels], strict=False
@@ -74,18 +77,23 @@ def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> No
     if terms:
         losses = axes.pop(0)
         for place, term in enumerate(terms):
-            label = "total" if term == "loss" else term.removeprefix("loss_")
+            # Black and broken: the sum of the others, each times its weight.
+            total = term == "loss" and len(terms) > 1
+            label = "total, weighted" if total else term.removeprefix("loss_")
             for seed, history in enumerate(histories):
                 losses.plot(
                     history["epoch"],
                     history[term],
-                    color=f"C{place}",
+                    color=LINES[place % len(LINES)],
+                    ls="--" if total else "-",
                     lw=1.2,
                     label=label if seed == 0 else None,
                 )
-        losses.legend(fontsize=8, edgecolor="none", framealpha=0.85)
-    for each, name, color in zip(axes, panels, ("C0", "C2"), strict=False):
+        losses.legend(
+            fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2
+        )
+    for each, name in zip(axes, panels, strict=True):
         for history in histories:
-            each.plot(history["epoch"], history[name], color=color, lw=1.2)
+            each.plot(history["epoch"], history[name], color=GRAY, lw=1.2)
             selected = history[history["best"].astype(bool)].tail(1)
-            each.plot(selected["epoch"], selected[name], "o", color=color, ms=5)
+            each.plot(selected["epoch"], selected[name], "o", color=GRAY, ms=5)

@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 
 from mmsa_suparc.analysis import diagnostics
-from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.style import SCORES, axes, looks
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import Entry, Table, number
@@ -67,6 +68,7 @@ def _add_vectors(
     clips = next(iter(shown.values())).known_clips()
     of_variant = {variant: vectors(cell, clips) for variant, cell in shown.items()}
     figure, (curve,) = axes()
+    look = looks(results.plan.variants)
     for variant, cell in shown.items():
         features, threshold = of_variant[variant], float(cell.values()["threshold"])
         angles, differences = pairs(features, clips.labels)
@@ -83,12 +85,25 @@ def _add_vectors(
         )  # fmt: skip
         found.warnings += _warnings(results, dataset, variant, ranked, spearman)
         if variant in list(shown)[:MOST_SHOWN]:
-            curve.plot(*binned(differences, angles), marker=".", label=variant)
+            curve.plot(*binned(differences, angles), ms=4, label=variant, **look[variant])
     curve.set_xlabel("score difference Δ (score units)")
     curve.set_ylabel("mean angle (radians)")
-    curve.legend(fontsize=7, frameon=False)
-    found.figures[f"{dataset}-geometry"] = figure
-    found.figures[f"{dataset}-projection"] = _projections(of_variant, clips.labels)
+    figure.legend(loc="outside upper center", ncols=MOST_SHOWN, fontsize=8, frameon=False)
+    left_out = (
+        f" The first {MOST_SHOWN} of {len(shown)} variants." if len(shown) > MOST_SHOWN else ""
+    )
+    found.draw(
+        f"{dataset}-geometry",
+        figure,
+        f"Angle between the fusion vectors of two test clips of {dataset}, mean by the difference "
+        f"of their scores; first seed.{left_out}",
+    )
+    found.draw(
+        f"{dataset}-projection",
+        _projections(of_variant, clips.labels),
+        f"Fusion vectors of the test clips of {dataset} in two dimensions, a point a clip, red "
+        f"the negative scores and blue the positive ones; first seed.{left_out}",
+    )
 
 
 def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
@@ -101,11 +116,13 @@ def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figur
             (plots[2 * place], principal(features), "PCA"),
             (plots[2 * place + 1], neighbours(features), "t-SNE"),
         ):
-            points = plot.scatter(*flat.T, c=labels, cmap="coolwarm", s=8)
-            plot.set_title(f"{variant}, {name}", fontsize=8)
+            points = plot.scatter(
+                *flat.T, c=labels, cmap=SCORES, s=10, edgecolors="#80808080", lw=0.3
+            )
+            plot.set_title(f"{variant}, {name}", fontsize=9)
             plot.set_xticks([])
             plot.set_yticks([])
-    figure.colorbar(points, ax=plots[-1], label="score")
+    figure.colorbar(points, ax=plots[-1], label="score (score units)")
     return figure
 
 

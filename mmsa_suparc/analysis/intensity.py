@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.style import Looks, axes, looks
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, METHOD, error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.statistics import Difference, paired_difference
@@ -53,10 +54,19 @@ def section(results: Results, dataset: str) -> Section | None:
         f"{BELOW_ZERO.capitalize()}. {METHOD}",
         [_table(results, dataset, bins, by_seed)],
     )
-    found.figures[f"{dataset}-intensity"] = curves(
+    figure = curves(
         names,
         {v: [(d.low, d.value, d.high) for d in curve] for v, curve in differences.items()},
         plan.reference,
+        looks(plan.variants),
+    )
+    left_out = f" The first {MOST_SHOWN} of {len(others)} variants." if others[MOST_SHOWN:] else ""
+    found.draw(
+        f"{dataset}-intensity",
+        figure,
+        f"Where on the scale a variant differs from {plan.reference} on {dataset}: its MAE by "
+        f"rounded score, less that of {plan.reference}, means over seeds with 95% intervals; "
+        f"{BELOW_ZERO}.{left_out}",
     )
     return found
 
@@ -98,17 +108,22 @@ def _table(
     return table
 
 
-def curves(bins: Sequence[float], differences: Mapping[str, Curve], reference: str) -> Figure:
+def curves(
+    bins: Sequence[float],
+    differences: Mapping[str, Curve],
+    reference: str,
+    look: Looks,
+) -> Figure:
     """A plot a variant: its MAE less the reference's by bin."""
     figure, plots = axes(len(differences))
     for plot, (variant, curve) in zip(plots, differences.items(), strict=True):
         low, value, high = zip(*curve, strict=True)
-        plot.fill_between(bins, low, high, alpha=0.25)
-        plot.plot(bins, value, marker="o", markersize=4)
+        plot.fill_between(bins, low, high, alpha=0.25, color=look[variant]["color"], lw=0)
+        plot.plot(bins, value, markersize=4, **look[variant])
         plot.axhline(0, color="gray", linewidth=0.8)
         plot.set_title(textwrap.fill(f"{variant} less {reference}", 48), fontsize=9)
-        plot.set_xlabel("score (rounded)")
-    plots[0].set_ylabel(f"difference in MAE\n{BELOW_ZERO}")
+        plot.set_xlabel("score, rounded (score units)")
+    plots[0].set_ylabel(f"difference in MAE (score units)\n{BELOW_ZERO}")
     return figure
 
 

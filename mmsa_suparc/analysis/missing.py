@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import integrate
 
-from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.style import axes, looks
 from mmsa_suparc.bench.comparisons import COMPLETE, compare_incomplete, error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank, table_of
@@ -14,7 +15,7 @@ from mmsa_suparc.bench.tables import Entry, Table, number, rank, table_of
 PROTOCOLS = {
     "P2": "random modality rate η",
     "P3": "drop rate of frames and tokens",
-    "noise": "noise on audio and vision (standard deviations)",
+    "noise": "noise on audio and vision\n(standard deviations)",
 }
 
 
@@ -45,18 +46,24 @@ def section(results: Results, dataset: str) -> Section | None:
     curves = [p for p in PROTOCOLS if (errors["protocol"] == p).any()]
     if curves:
         figure, plots = axes(len(curves))
+        look = looks(results.plan.variants)
         for plot, protocol in zip(plots, curves, strict=True):
             part = errors[errors["protocol"] == protocol]
             for variant in results.plan.variants:
                 line = part[part["variant"] == variant].groupby("level")["mae"].mean()
                 if len(line):
                     levels = line.index.astype(float)
-                    plot.plot(levels, line.to_numpy(), marker=".", label=variant)
+                    plot.plot(levels, line.to_numpy(), ms=4, label=variant, **look[variant])
             plot.set_xlabel(PROTOCOLS[protocol])
-            plot.set_ylabel("test MAE (score units)")
+        plots[0].set_ylabel("test MAE (score units)\nlower is better")
         named = plots[0].get_legend_handles_labels()
-        figure.legend(*named, loc="outside upper center", ncols=4, fontsize=7, frameon=False)
-        found.figures[f"{dataset}-missing"] = figure
+        figure.legend(*named, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+        found.draw(
+            f"{dataset}-missing",
+            figure,
+            f"Test MAE on {dataset}, mean over seeds, when more and more is taken away from the "
+            "inputs of the trained models: a panel a way of taking away.",
+        )
         found.tables.append(_area_table(results, dataset, errors, curves))
     found.warnings += _warnings(dataset, subsets)
     return found

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.style import Looks, axes, looks
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, Comparison, compare
 from mmsa_suparc.bench.results import Results
@@ -49,10 +50,19 @@ def section(results: Results, dataset: str) -> Section:
     if plan.folds is None:
         found.tables.append(difference_table(results, dataset, "valid"))
     names = [variant for variant in plan.variants if results.of(dataset, variant)]
-    found.figures[f"{dataset}-results"] = forest(
+    figure = forest(
         {variant: results.values(dataset, variant, "MAE") for variant in names},
         {v: (one.means.low, one.means.value, one.means.high) for v, one in comparisons.items()},
         plan.reference,
+        looks(plan.variants),
+    )
+    measured = "test split" if plan.folds is None else f"{plan.folds}-fold cross-validation"
+    found.draw(
+        f"{dataset}-results",
+        figure,
+        f"MAE on {dataset} ({measured}). Left: a point a seed, a bar their mean; lower is better. "
+        f"Right: each variant's mean less that of {plan.reference}, with its 95% interval; left "
+        "of the line the variant is better.",
     )
     found.warnings += _warnings(dataset, comparisons)
     return found
@@ -85,6 +95,7 @@ def forest(
     errors: Mapping[str, Sequence[float]],
     differences: Mapping[str, tuple[float, float, float]],
     reference: str,
+    look: Looks,
 ) -> Figure:
     """A row a variant, the first on top: its test MAE by seed, and the difference of the means.
 
@@ -92,19 +103,20 @@ def forest(
         errors: by variant and seed.
         differences: lower end, value and upper end; none of the reference's own.
         reference: the variant with which the others are compared.
+        look: colour and marker of each.
     """
     figure, (left, right) = axes(2, height=0.32 * len(errors) + 1.8, share_rows=True)
     for place, (variant, values) in enumerate(errors.items()):
-        color = "C1" if variant == reference else "C0"
-        left.plot(values, [place] * len(values), "o", color=color, alpha=0.5, markersize=4)
+        color, marker = look[variant]["color"], look[variant]["marker"]
+        left.plot(values, [place] * len(values), marker, color=color, alpha=0.5, markersize=4)
         left.plot([sum(values) / len(values)], [place], "|", color=color, markersize=16)
         if variant in differences:
             low, value, high = differences[variant]
-            right.plot([low, high], [place, place], color="C0")
-            right.plot([value], [place], "o", color="C0", markersize=4)
+            right.plot([low, high], [place, place], color=color)
+            right.plot([value], [place], marker, color=color, markersize=4)
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
     left.set_ylim(len(errors) - 0.5, -0.5)
-    left.set_xlabel("MAE (score units), a point a seed")
+    left.set_xlabel("MAE (score units), a point a seed\n← lower is better")
     right.axvline(0, color="gray", linewidth=0.8)
     right.set_xlabel(f"mean MAE less that of {reference}, 95%\n{BELOW_ZERO}")
     return figure

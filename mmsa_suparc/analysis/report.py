@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
         for name, figure in section.figures.items():
             pictures[name] = svg(figure)
             write_text(folder / "figures" / f"{name}.svg", pictures[name])
+            write_atomically(folder / "figures" / f"{name}.pdf", partial(_write_pdf, figure))
     target = folder / "report.html"
     write_text(target, _html(results, headlines, sections, pictures, environment))
     return target
@@ -78,6 +80,14 @@ def svg(figure: Any) -> str:
     with mpl.rc_context({"svg.hashsalt": "mmsa-suparc", "svg.fonttype": "path"}):
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     return target.getvalue()
+
+
+def _write_pdf(figure: Any, file: Any) -> None:
+    """The same for the same figure; letters as letters, which one can select and search."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
 def _html(

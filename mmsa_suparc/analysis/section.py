@@ -20,26 +20,19 @@ class Section:
     text: str
     tables: list[Table] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)  # by file name
+    captions: dict[str, str] = field(default_factory=dict)  # by the figures' names
     warnings: list[str] = field(default_factory=list)
+
+    def draw(self, name: str, figure: Figure, caption: str) -> None:
+        """Add a figure.
+
+        Args:
+            name: of its file.
+            caption: what it shows, to be understood without the text around it.
+        """
+        self.figures[name], self.captions[name] = figure, caption
 
     @property
     def anchor(self) -> str:
         """Where a link finds it in the report."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
-
-
-def axes(
-    count: int = 1, *, width: float = 4.2, height: float = 3.4, share_rows: bool = False
-) -> tuple[Figure, list]:
-    """A figure with a row of plots, drawn without a display.
-
-    Args:
-        share_rows: one vertical axis for all, whose names stand at the first.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    plots = list(figure.subplots(1, count, squeeze=False, sharey=share_rows)[0])
-    for plot in plots:
-        plot.spines[["top", "right"]].set_visible(False)
-    return figure, plots

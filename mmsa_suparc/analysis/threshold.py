@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mmsa_suparc.analysis.section import Section, axes
+from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.style import axes
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number
 from mmsa_suparc.losses.pairs import TOLERANCE
@@ -49,13 +50,24 @@ def section(results: Results, dataset: str) -> Section | None:
             index="margin", columns="threshold", values="valid_mae"
         )
         image = plot.imshow(grid, cmap="viridis_r", vmin=low, vmax=high, aspect="auto")
+        for (row, column), error in np.ndenumerate(grid.to_numpy()):
+            dark = error > (low + high) / 2
+            plot.text(
+                column, row, f"{error:.3f}", ha="center", va="center", fontsize=8,
+                color="white" if dark else "black",
+            )  # fmt: skip
         plot.set_xticks(range(len(grid.columns)), [f"{v:g}" for v in grid.columns])
         plot.set_yticks(range(len(grid.index)), [f"{v:g}" for v in grid.index])
         plot.set_title(f"temperature {temperature:g}", fontsize=9)
         plot.set_xlabel("threshold (score units)")
     plots[0].set_ylabel("margin (radians a score unit)")
-    figure.colorbar(image, ax=plots[-1], label="validation MAE")
-    found.figures[f"{dataset}-thresholds"] = figure
+    figure.colorbar(image, ax=plots[-1], label="validation MAE (score units)")
+    found.draw(
+        f"{dataset}-thresholds",
+        figure,
+        f"Validation MAE on {dataset}, mean over seeds, by the threshold below which two scores "
+        "are positives and by the margin, a grid a temperature; lower is better.",
+    )
     return found
 
 

@@ -6,7 +6,7 @@ Goes without torch and the toolkit, as a plan does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,28 @@ class Benchmark:
     def trainings(self) -> list[Job]:
         """What there is to run, each once: variants that come to the same values share one."""
         return list({job.folder: job for job in self.jobs}.values())
+
+    def with_finished_of(self, whole: Benchmark) -> Benchmark:
+        """These cells and those of the other variants that are done already, in the file's order.
+
+        Args:
+            whole: the same benchmark with all its variants.
+        """
+        kept = [
+            place
+            for place, (cell, job) in enumerate(zip(whole.plan.cells, whole.jobs, strict=True))
+            if cell.variant in self.plan.variants or job.done
+        ]
+        cells_kept = tuple(whole.plan.cells[place] for place in kept)
+        known = {cell.variant for cell in cells_kept}
+        first = whole.plan.reference
+        reference = first if first in known else self.plan.reference
+        return Benchmark(
+            replace(whole.plan, cells=cells_kept, reference=reference),
+            [whole.identities[place] for place in kept],
+            [whole.jobs[place] for place in kept],
+            self.data_root,
+        )
 
     def write_specs(self) -> None:
         """Tell the cells that are not done what they have to do."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME",
-        help="only this one of the file's variants; repeatable",
+        help="train only this one of the file's variants (the report has the finished ones of "
+        "the others, too); repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--data-root", type=values.path, default=None, metavar="DIR", help="as in mmsa run"
@@ -160,10 +162,12 @@ def handle(options: argparse.Namespace) -> int:
         device = "cuda" if options.gpus else "cpu"
     elif options.executor == "slurm":
         device = of_slurm.device
-    asked = benchmark.prepare(
+    prepare = partial(
+        benchmark.prepare,
         file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
-        only=options.variant, folds=options.folds, pool=options.pool, data_root=options.data_root,
+        folds=options.folds, pool=options.pool, data_root=options.data_root,
     )  # fmt: skip
+    asked = prepare(only=options.variant)
     if asked.plan.folds:
         from mmsa_suparc.bench.fold_doubts import fold_doubts
 
@@ -176,7 +180,8 @@ def handle(options: argparse.Namespace) -> int:
         return _print_power(options.power, asked, out)
     asked.write_specs()
     _run(options, asked.trainings(), of_slurm, device)
-    return _report(options, asked, out)
+    reported = asked.with_finished_of(prepare()) if options.variant else asked
+    return _report(options, reported, out)
 
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:

@@ -55,6 +55,9 @@ def test_every_section_has_its_table_and_picture(report: Path) -> None:
     assert "demo-losses" in tables
     assert text.count("<svg") == len(figures)
     assert "A &lt;b&gt;title&lt;/b&gt; &amp; more" in text
+    assert sorted(path.stem for path in (report.parent / "figures").glob("*.pdf")) == figures
+    assert "SupArc&#39;s MAE is " in text[: text.index("<h2>")]  # the answer stands first
+    assert "not tested, 3 seeds a side at least are needed" in text
     assert "1 seed(s)" in text  # a warning: too few to know their spread
     assert "at threshold 6 100.0% of the pairs are positive" in text
     for path in (report.parent / "tables").glob("*.tex"):
@@ -92,10 +95,23 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
     table.tHead.querySelectorAll("button")[column].click();
     const up = numbers();
     table.tHead.querySelectorAll("button")[column].click();
+    const texts = [...document.querySelectorAll("figure")].flatMap(figure =>
+      [...figure.querySelectorAll("g[id^=text_]")].map(text => ({
+        name: `${figure.id} ${text.id}`, figure, box: text.getBoundingClientRect(),
+        picture: figure.querySelector("svg").getBoundingClientRect(),
+      })));
     document.title = JSON.stringify({
       up, down: numbers(),
       pictures: [...document.querySelectorAll("figure svg")]
         .map(picture => picture.getBoundingClientRect().width),
+      cut: texts.filter(({box, picture}) => box.left < picture.left - 1
+        || box.right > picture.right + 1 || box.top < picture.top - 1
+        || box.bottom > picture.bottom + 1).map(({name}) => name),
+      covered: texts.flatMap((one, place) => texts.slice(place + 1).filter(other =>
+        other.figure === one.figure && one.box.left < other.box.right - 1
+        && other.box.left < one.box.right - 1 && one.box.top < other.box.bottom - 1
+        && other.box.top < one.box.bottom - 1).map(other => `${one.name} ${other.name}`)),
+      captions: [...document.querySelectorAll("figcaption b, h3 b")].map(one => one.textContent),
       requests: performance.getEntriesByType("resource").length,
     });
     document.body.textContent = document.title;
@@ -117,3 +133,7 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
     assert len(found["pictures"]) == 7
     assert min(found["pictures"]) > 100
     assert found["requests"] == 0
+    assert found["cut"] == []
+    assert found["covered"] == []
+    numbers = [f"Figure {place}." for place in range(1, 8)]
+    assert [one for one in found["captions"] if one.startswith("Figure")] == numbers

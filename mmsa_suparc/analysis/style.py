@@ -1,0 +1,64 @@
+"""One look for all figures: sizes of letters, and what a colour and a marker mean.
+
+Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell
+apart; a marker beside each, so that they can be told apart in grey too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE, SKY, GRAY = "#D55E00", "#CC79A7", "#56B4E9", "#595959"
+LIGHT_GRAY = "#BFBFBF"
+#: Of each modality, in every figure.
+OF_MODALITY = {"text": BLUE, "audio": ORANGE, "vision": GREEN}
+#: Scores, the most negative red, the most positive blue, as on the page.
+SCORES = "RdBu"
+LINES = (BLACK, BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Inches that a page of the report has; more plots in a row are narrower.
+PAGE = 9.4
+#: By variant: what matplotlib's ``plot`` takes.
+Looks = Mapping[str, Mapping[str, Any]]
+#: Points; matplotlib's names for what they are of.
+SIZES: Any = {
+    "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9, "xtick.labelsize": 8,
+    "ytick.labelsize": 8, "legend.fontsize": 8, "figure.titlesize": 10, "legend.frameon": False,
+}  # fmt: skip
+
+
+def looks(variants: Sequence[str]) -> Looks:
+    """Colour and marker of each, by its place among all of a benchmark: the same in every figure.
+
+    There are 56 pairs; after those they are taken again.
+    """
+    return {
+        variant: {"color": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)]}
+        for place, variant in enumerate(variants)
+    }
+
+
+def axes(
+    count: int = 1, *, width: float = 4.2, height: float = 3.4, share_rows: bool = False
+) -> tuple[Figure, list]:
+    """A figure with a row of plots, drawn without a display.
+
+    Args:
+        width: of a plot, in inches; less where the row would be wider than a page.
+        height: of the row, in inches.
+        share_rows: one vertical axis for all, whose names stand at the first.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(SIZES):
+        figure = Figure(figsize=(min(width * count, PAGE), height), layout="constrained")
+        plots = list(figure.subplots(1, count, squeeze=False, sharey=share_rows)[0])
+    for plot in plots:
+        plot.spines[["top", "right"]].set_visible(False)
+    return figure, plots
