@@ -89,9 +89,10 @@ def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> No
                     lw=1.2,
                     label=label if seed == 0 else None,
                 )
-        losses.legend(
-            fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2
-        )
+        figure.legend(
+            *losses.get_legend_handles_labels(), loc="outside lower left", ncols=len(terms),
+            fontsize=8, frameon=False,
+        )  # fmt: skip
     for each, name in zip(axes, panels, strict=True):
         for history in histories:
             each.plot(history["epoch"], history[name], color=GRAY, lw=1.2)
