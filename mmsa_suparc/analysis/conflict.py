@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import GRAY, LIGHT_GRAY, OF_MODALITY, axes
+from mmsa_suparc.analysis.style import GRAY, LEGEND, LIGHT_GRAY, OF_MODALITY, axes
 from mmsa_suparc.bench.comparisons import error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
@@ -17,11 +17,9 @@ from mmsa_suparc.names import MODALITIES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The subset that lacks a modality, by its first letter.
 #: Where a legend stands that covers no bar.
-ABOVE: dict[str, Any] = {
-    "loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "fontsize": 8, "frameon": False,
-}  # fmt: skip
+ABOVE: dict[str, Any] = {**LEGEND, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+#: The subset that lacks a modality, by its first letter.
 WITHOUT = {"text": "av", "audio": "tv", "vision": "ta"}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mmsa_suparc.analysis.style import GRAY, LINES
+from mmsa_suparc.analysis.style import GRAY, LEGEND, LINES
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.runs.folder import RunFolder
 
@@ -91,7 +91,7 @@ def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> No
                 )
         figure.legend(
             *losses.get_legend_handles_labels(), loc="outside lower left", ncols=len(terms),
-            fontsize=8, frameon=False,
+            **LEGEND,
         )  # fmt: skip
     for each, name in zip(axes, panels, strict=True):
         for history in histories:

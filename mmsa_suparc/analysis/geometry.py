@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 
 from mmsa_suparc.analysis import diagnostics
-from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import SCORES, axes, looks
+from mmsa_suparc.analysis.section import Section, how_many
+from mmsa_suparc.analysis.style import LEGEND, SCORES, axes, looks
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import Entry, Table, number
@@ -88,21 +88,19 @@ def _add_vectors(
             curve.plot(*binned(differences, angles), ms=4, label=variant, **look[variant])
     curve.set_xlabel("score difference Δ (score units)")
     curve.set_ylabel("mean angle (radians)")
-    figure.legend(loc="outside upper center", ncols=MOST_SHOWN, fontsize=8, frameon=False)
-    left_out = (
-        f" The first {MOST_SHOWN} of {len(shown)} variants." if len(shown) > MOST_SHOWN else ""
-    )
+    figure.legend(loc="outside upper center", ncols=MOST_SHOWN, **LEGEND)
+    drawn = how_many(MOST_SHOWN, len(shown))
     found.draw(
         f"{dataset}-geometry",
         figure,
         f"Angle between the fusion vectors of two test clips of {dataset}, mean by the difference "
-        f"of their scores; first seed.{left_out}",
+        f"of their scores; first seed.{drawn}",
     )
     found.draw(
         f"{dataset}-projection",
         _projections(of_variant, clips.labels),
         f"Fusion vectors of the test clips of {dataset} in two dimensions, a point a clip, red "
-        f"the negative scores and blue the positive ones; first seed.{left_out}",
+        f"the negative scores and blue the positive ones; first seed.{drawn}",
     )
 
 

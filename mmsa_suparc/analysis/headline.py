@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.comparisons import Comparison, compare
 from mmsa_suparc.bench.results import Results
-from mmsa_suparc.bench.tables import main_table
+from mmsa_suparc.bench.tables import Table
 
 #: So many variants are spoken of one by one; of more only how many are better or worse.
 MOST_SENTENCES = 5
@@ -31,10 +31,14 @@ class Headline:
     facts: list[str] = field(default_factory=list)
 
 
-def headline(results: Results, dataset: str) -> Headline:
-    """The answer of a data set that has predictions; without a second variant only the best."""
+def headline(results: Results, dataset: str, table: Table) -> Headline:
+    """The answer of a data set that has predictions; without a second variant only the best.
+
+    Args:
+        table: the data set's main table.
+    """
     comparisons, reference = compare(results, dataset), results.plan.reference
-    found = Headline(dataset, _answers(reference, comparisons), _best(results, dataset))
+    found = Headline(dataset, _answers(reference, comparisons), _best(table))
     done = sum(cell.status == "done" for cell in results.cells if cell.cell.dataset == dataset)
     asked = sum(cell.dataset == dataset for cell in results.plan.cells)
     labels, groups = results.labels(dataset), results.groups(dataset)
@@ -83,8 +87,7 @@ def _signed(value: float) -> str:
     return "n/a" if value != value else f"{value:.3f}".replace("-", "−")
 
 
-def _best(results: Results, dataset: str) -> dict[str, str]:
-    table = main_table(results, dataset)
+def _best(table: Table) -> dict[str, str]:
     found = {}
     for place, name in enumerate(table.head[2:], start=2):
         for row in table.rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmsa_suparc.analysis.section import Section
+from mmsa_suparc.analysis.section import Section, how_many
 from mmsa_suparc.analysis.style import Looks, axes, looks
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, METHOD, error_of
 from mmsa_suparc.bench.results import Results
@@ -60,13 +60,12 @@ def section(results: Results, dataset: str) -> Section | None:
         plan.reference,
         looks(plan.variants),
     )
-    left_out = f" The first {MOST_SHOWN} of {len(others)} variants." if others[MOST_SHOWN:] else ""
     found.draw(
         f"{dataset}-intensity",
         figure,
         f"Where on the scale a variant differs from {plan.reference} on {dataset}: its MAE by "
         f"rounded score, less that of {plan.reference}, means over seeds with 95% intervals; "
-        f"{BELOW_ZERO}.{left_out}",
+        f"{BELOW_ZERO}.{how_many(MOST_SHOWN, len(others))}",
     )
     return found
 

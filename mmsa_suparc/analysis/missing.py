@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import integrate
 
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import axes, looks
+from mmsa_suparc.analysis.style import LEGEND, axes, looks
 from mmsa_suparc.bench.comparisons import COMPLETE, compare_incomplete, error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank, table_of
@@ -57,7 +57,7 @@ def section(results: Results, dataset: str) -> Section | None:
             plot.set_xlabel(PROTOCOLS[protocol])
         plots[0].set_ylabel("test MAE (score units)\nlower is better")
         named = plots[0].get_legend_handles_labels()
-        figure.legend(*named, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+        figure.legend(*named, loc="outside upper center", ncols=4, **LEGEND)
         found.draw(
             f"{dataset}-missing",
             figure,

@@ -44,13 +44,12 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
     # Whatever can be refused is refused before a file is written.
     tidy, summary = results.tidy(), tables.as_json(results)
     measured = [dataset for dataset in results.plan.datasets if results.labels(dataset).size]
-    headlines = [headline(results, dataset) for dataset in measured]
-    sections = [
-        found
+    found = {
+        dataset: [section for one in ANALYSES if (section := one(results, dataset)) is not None]
         for dataset in measured
-        for analysis in ANALYSES
-        if (found := analysis(results, dataset)) is not None
-    ]
+    }
+    headlines = [headline(results, name, of[0].tables[0]) for name, of in found.items()]
+    sections = [section for of in found.values() for section in of]
     write_text(folder / "results.csv", tidy.to_csv(index=False))
     if find_spec("pyarrow"):
         columns = tidy.to_parquet(index=False)

@@ -36,3 +36,8 @@ class Section:
     def anchor(self) -> str:
         """Where a link finds it in the report."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+def how_many(most: int, of: int) -> str:
+    """The end of a caption whose figure has no room for all variants; empty where it has."""
+    return f" The first {most} of {of} variants." if of > most else ""

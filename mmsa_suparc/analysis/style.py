@@ -28,8 +28,10 @@ Looks = Mapping[str, Mapping[str, Any]]
 #: Points; matplotlib's names for what they are of.
 SIZES: Any = {
     "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9, "xtick.labelsize": 8,
-    "ytick.labelsize": 8, "legend.fontsize": 8, "figure.titlesize": 10, "legend.frameon": False,
+    "ytick.labelsize": 8,
 }  # fmt: skip
+#: What every legend is drawn with.
+LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}
 
 
 def looks(variants: Sequence[str]) -> Looks:

@@ -50,7 +50,7 @@ def compare(
         out: the benchmark's folder.
         data_sets: instead of the file's.
         seeds: likewise.
-        variants: only these of the file's.
+        variants: train only these of the file's; the results have the finished ones of the others.
         data_root: the folder that holds ``MOSI/Processed/…``; default ``MMSA_DATA_ROOT``.
         text_encoder: a Hugging Face encoder by name or folder, for every model that uses one.
         epochs: at most so many, for all.
@@ -86,7 +86,8 @@ def compare(
         warnings.warn(doubt, stacklevel=2)
     asked.write_specs()
     _execute(asked.trainings(), device, jobs, jobs_per_gpu, retry_failed, progress)
-    found = Results.collect(asked.plan, [job.folder for job in asked.jobs])
+    reported = asked.with_finished()
+    found = Results.collect(reported.plan, [job.folder for job in reported.jobs])
     environment = {
         "command": f"mmsa_suparc.bench({str(file) if isinstance(file, (str, Path)) else '{…}'!r})",
         **versions(("MMSA", "torch", "transformers")),

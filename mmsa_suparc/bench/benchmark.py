@@ -5,8 +5,9 @@ Goes without torch and the toolkit, as a plan does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmsa_suparc.bench.execute import Job
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.plan import BenchFile, Plan, make_plan
 from mmsa_suparc.data import reader
+from mmsa_suparc.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,38 +28,43 @@ class Benchmark:
         identities: of the plan's cells, in their order.
         jobs: likewise.
         data_root: as in ``mmsa run``.
+        whole: the same with all variants, where only some were asked for.
     """
 
     plan: Plan
     identities: Sequence[dict[str, Any]]
     jobs: Sequence[Job]
     data_root: str | None = None
+    whole: Callable[[], Benchmark] | None = None
 
     def trainings(self) -> list[Job]:
         """What there is to run, each once: variants that come to the same values share one."""
         return list({job.folder: job for job in self.jobs}.values())
 
-    def with_finished_of(self, whole: Benchmark) -> Benchmark:
-        """These cells and those of the other variants that are done already, in the file's order.
+    def with_finished(self) -> Benchmark:
+        """These cells, and those of the file's other variants that are done by now, in its order.
 
-        Args:
-            whole: the same benchmark with all its variants.
+        Other variants that cannot even be planned here, as with a model that is not installed,
+        are left out.
         """
+        if self.whole is None:
+            return self
+        try:
+            whole = self.whole()
+        except UserError:
+            return self
+        asked = set(self.plan.variants)
         kept = [
-            place
-            for place, (cell, job) in enumerate(zip(whole.plan.cells, whole.jobs, strict=True))
-            if cell.variant in self.plan.variants or job.done
+            triple
+            for triple in zip(whole.plan.cells, whole.identities, whole.jobs, strict=True)
+            if triple[0].variant in asked or triple[2].done
         ]
-        cells_kept = tuple(whole.plan.cells[place] for place in kept)
-        known = {cell.variant for cell in cells_kept}
-        first = whole.plan.reference
-        reference = first if first in known else self.plan.reference
-        return Benchmark(
-            replace(whole.plan, cells=cells_kept, reference=reference),
-            [whole.identities[place] for place in kept],
-            [whole.jobs[place] for place in kept],
-            self.data_root,
-        )
+        planned, identities, jobs = zip(*kept, strict=True)
+        reference = whole.plan.reference
+        if reference not in {cell.variant for cell in planned}:
+            reference = self.plan.reference
+        plan = replace(whole.plan, cells=planned, reference=reference)
+        return Benchmark(plan, identities, jobs, self.data_root)
 
     def write_specs(self) -> None:
         """Tell the cells that are not done what they have to do."""
@@ -109,4 +116,8 @@ def prepare(
         folder = CellFolder(out / "cells" / cells.address(what))
         done = folder.is_done(plan.probes)
         jobs.append(Job(cell.name, folder, done, folder.failure() is not None))
-    return Benchmark(plan, identities, jobs, data_root)
+    whole = partial(
+        prepare, file, out, device=device, data_sets=data_sets, seeds=seeds, shared=shared,
+        folds=folds, pool=pool, data_root=data_root,
+    )  # fmt: skip
+    return Benchmark(plan, identities, jobs, data_root, whole if only else None)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +161,10 @@ def handle(options: argparse.Namespace) -> int:
         device = "cuda" if options.gpus else "cpu"
     elif options.executor == "slurm":
         device = of_slurm.device
-    prepare = partial(
-        benchmark.prepare,
+    asked = benchmark.prepare(
         file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
-        folds=options.folds, pool=options.pool, data_root=options.data_root,
+        only=options.variant, folds=options.folds, pool=options.pool, data_root=options.data_root,
     )  # fmt: skip
-    asked = prepare(only=options.variant)
     if asked.plan.folds:
         from mmsa_suparc.bench.fold_doubts import fold_doubts
 
@@ -180,8 +177,7 @@ def handle(options: argparse.Namespace) -> int:
         return _print_power(options.power, asked, out)
     asked.write_specs()
     _run(options, asked.trainings(), of_slurm, device)
-    reported = asked.with_finished_of(prepare()) if options.variant else asked
-    return _report(options, reported, out)
+    return _report(options, asked.with_finished(), out)
 
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:

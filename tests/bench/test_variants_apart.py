@@ -34,3 +34,9 @@ def test_the_report_has_every_finished_variant_whatever_was_asked_for(mmsa: Call
     assert list(both["datasets"]["demo"]["variants"]) == ["one", "two"]
     assert both["datasets"]["demo"]["variants"]["one"]["difference"]["clips"] == 300
     assert len(list(Path("out/cells").glob("*/records.jsonl"))) == 2
+
+    content["variants"]["never"]["set"] = {"no_such_key": 1}
+    Path("bench.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    status, out, err = mmsa("bench", "bench.yaml", "--out", "out", "--variant", "one")
+    assert (status, err) == (0, "")
+    assert "1 of 1 done" in out  # what cannot be planned is in nobody's way
