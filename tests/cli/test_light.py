@@ -98,6 +98,14 @@ def test_mistakes(arguments: tuple, expected: str, demo: Demo) -> None:
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [("tune", "-d", "demo"), ("bench", "quick")])
+def test_a_place_that_cannot_be_written_is_said_at_once(command: tuple, demo: Demo) -> None:
+    Path("kept").touch()
+    done = fresh(*command, "--out", "kept")
+    assert (done.status, done.out, done.loaded) == (4, "", [])
+    assert done.err == "mmsa: cannot write kept: is a file; expected a folder\n"
+
+
 def test_an_extraction_s_mistaken_input_is_the_user_s(mmsa: Callable) -> None:
     Path("kept.pkl").touch()
     status, _, err = mmsa("extract", "absent", "--out", "kept.pkl")
