@@ -41,7 +41,8 @@ ELSEWHERE = {
     "mmsa predict --run * --video *": ("tests/videos/test_fet.py", '"--video"'),
     "mmsa predict --run * --csv *": ("tests/videos/test_fet.py", '"--csv"'),
     "mmsa app --run *": ("tests/serving/test_app.py", '"app"'),
-    "mmsa export --run D --out FILE": ("README.md", "mmsa export --run runs/mine --out model.onnx"),
+    "mmsa export --run *": ("tests/serving/test_export.py", '"export"'),
+    "mmsa bench quick --out bench": (".ci/run", "mmsa bench quick --variant lf_dnn"),
     "mmsa data convert *": ("tests/data/test_convert.py", '"convert"'),
     "mmsa bench * --power *": ("tests/bench/test_power.py", '"--power"'),
     "mmsa tune * --folds *": ("tests/bench/test_fold_tuning.py", '"--folds"'),
@@ -74,7 +75,6 @@ MISTAKES = {
 }
 #: What a command that begins so is given besides; the later of two values of an option counts.
 QUICKLY = {
-    "mmsa bench quick --out bench": "--variant lf_dnn -s 1 --epochs 1",
     "mmsa bench study": "-d mosi --dry-run",
     "mmsa bench": "--dry-run",
     "mmsa tune": "--trials 1 --epochs 1",
@@ -139,7 +139,9 @@ def place(small_root: Path, demo: Demo, tmp_path_factory: pytest.TempPathFactory
     for fields in content.values():
         fields["regression_labels"] = fields["regression_labels"] * 2 / 3 + 3
     (folder / "stars.pkl").write_bytes(pickle.dumps(content))
-    (folder / "FILE.yaml").write_text("data_sets: [mosi]\nvariants: {SupArc: {model: suparc}}\n")
+    (folder / "FILE.yaml").write_text(
+        "data_sets: [mosi]\nseeds: [1]\nvariants: {SupArc: {model: suparc}}\n"
+    )
     text = (ROOT / "docs" / "how-to" / "own-data.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
