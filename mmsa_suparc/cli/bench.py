@@ -135,6 +135,7 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc import announced
     from mmsa_suparc.bench import benchmark, plan, slurm_options
     from mmsa_suparc.config import assignments
+    from mmsa_suparc.data.files import try_writing
     from mmsa_suparc.training.cuda import has_cuda
 
     if options.json and not options.dry_run:
@@ -175,6 +176,7 @@ def handle(options: argparse.Namespace) -> int:
         return 0
     if options.power is not None:
         return _print_power(options.power, asked, out)
+    try_writing(out)
     asked.write_specs()
     _run(options, asked.trainings(), of_slurm, device)
     return _report(options, asked.with_finished(), out)

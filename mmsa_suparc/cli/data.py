@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", type=values.path, metavar="FILE", help="feature file in the toolkit's format"
     )
     check.add_argument(
-        "--data-set", default="mosi", metavar="NAME",
+        "-d", "--data-set", default="mosi", metavar="NAME",
         help="whose score range holds; custom takes --score-range; default mosi",
     )  # fmt: skip
     add_score_range(check)

@@ -158,16 +158,22 @@ def _request(options: argparse.Namespace) -> Any:
     }
     config = load_to_train(options, feature_files)
 
+    from mmsa_suparc.runs.records import Records
+
+    folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_dir = Path(options.run_dir or folder).expanduser()
+    seeds = tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS)
+    Records(run_dir).refuse_others(config.model, config.dataset, seeds, resume=options.resume)
+
     import mmsa_suparc
     from mmsa_suparc.runs.request import Request
     from mmsa_suparc.training.runtime import find_device
 
     mmsa_suparc.register()
-    folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Request(
         config=config,
-        seeds=tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS),
-        run_dir=Path(options.run_dir or folder).expanduser(),
+        seeds=seeds,
+        run_dir=run_dir,
         device=find_device(device),
         result_dir=Path(options.res_save_dir or "~/MMSA/results").expanduser(),
         model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,

@@ -79,6 +79,7 @@ def _add_folds(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
     from mmsa_suparc.bench import ranges
+    from mmsa_suparc.data.files import try_writing
     from mmsa_suparc.data.fold import pool_of
 
     for name in ("pool", "seeds", "fresh_seeds"):
@@ -104,6 +105,7 @@ def handle(options: argparse.Namespace) -> int:
         fresh=options.fresh_seeds or 3,
     )
     ranges.check(wanted)
+    try_writing(wanted.out)
     if wanted.folds:
         return _by_folds(wanted, options.verbose)
 
@@ -134,7 +136,6 @@ def _by_folds(wanted: Any, verbose: int) -> int:
     from mmsa_suparc.bench import fold_tuning
 
     mmsa_suparc.register()
-    wanted.out.mkdir(parents=True, exist_ok=True)
 
     def tell(name: str, score: float) -> None:
         if verbose > 0:

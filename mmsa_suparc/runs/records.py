@@ -51,6 +51,35 @@ class Records:
         """Add a record; on disk when this returns."""
         store.append(self.path / "records.jsonl", record)
 
+    def refuse_others(
+        self, model: str, dataset: str, seeds: Sequence[int], *, resume: bool
+    ) -> None:
+        """A run goes into a folder without results, or one with its own.
+
+        Args:
+            model: of the run that is to be.
+            dataset: likewise.
+            seeds: likewise.
+            resume: it may find its seeds there.
+
+        Raises:
+            UserError: the folder is a file, or holds results of another model or data set, or one
+                of the seeds without ``resume``.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--run-dir {self.path}: is a file; expected a folder")
+        for record in self.records():
+            if (record["model"], record["dataset"]) != (model, dataset):
+                raise UserError(
+                    f"--run-dir {self.path}: holds results of {record['model']} on "
+                    f"{record['dataset']}; choose another folder"
+                )
+            if record["seed"] in seeds and not resume:
+                raise UserError(
+                    f"--run-dir {self.path}: already holds seed {record['seed']}; choose another "
+                    "folder or seed, or keep it with --resume"
+                )
+
     def to_serve(
         self,
         seed: int | None = None,

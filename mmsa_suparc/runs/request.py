@@ -168,7 +168,9 @@ def validate(request: Request) -> None:
         UserError: one line.
     """
     validate_inputs(request)
-    _validate_run_folder(request)
+    request.folder.refuse_others(
+        request.config.model, request.config.dataset, request.seeds, resume=request.resume
+    )
 
 
 def validate_inputs(request: Request) -> None:
@@ -206,24 +208,6 @@ def validate_inputs(request: Request) -> None:
     fold = fold_of(config.values)
     if fold is not None:
         cut(content, fold)  # or refuse it
-
-
-def _validate_run_folder(request: Request) -> None:
-    folder = request.run_dir
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--run-dir {folder}: is a file; expected a folder")
-    for record in request.folder.records():
-        for key, ours in (("model", request.config.model), ("dataset", request.config.dataset)):
-            if record[key] != ours:
-                raise UserError(
-                    f"--run-dir {folder}: holds results of {record['model']} on "
-                    f"{record['dataset']}; choose another folder"
-                )
-        if record["seed"] in request.seeds and not request.resume:
-            raise UserError(
-                f"--run-dir {folder}: already holds seed {record['seed']}; choose another folder "
-                "or seed, or keep it with --resume"
-            )
 
 
 def try_outputs(request: Request, table: Path) -> None:

@@ -25,6 +25,10 @@ BENCH = {
     "data_sets": ["demo"], "seeds": [1, 2], "shared": {"epochs": 1},
     "variants": {"ours": {"model": "suparc", "sweep": {"threshold": [0.1, 1.0]}}, "lf_dnn": {}},
 }  # fmt: skip
+RECORD = {
+    "model": "suparc", "dataset": "demo", "seed": 1111, "metrics": {"valid": {}, "test": {}},
+    "weights": "", "identity": {},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -79,15 +83,27 @@ def test_answers(arguments: tuple, expected: str, demo: Demo) -> None:
         (("predict", "--run", "absent", "--video", "clip.mp4"), "absent: no finished run here"),
         (("export", "--run", "absent", "--out", "model.onnx"), "absent: no finished run here"),
         (("app", "--run", "absent"), "absent: no finished run here"),
+        (("-d", "demo", "--run-dir", "kept"), "kept: already holds seed 1111; choose another"),
+        (("-m", "lf_dnn", "-d", "demo", "--run-dir", "kept", "--resume"), "results of suparc on"),
     ],
 )
 def test_mistakes(arguments: tuple, expected: str, demo: Demo) -> None:
     Path("bench.yaml").write_text("varaints: {}\n")
     Path("ranges.yaml").write_text("treshold: {low: 0, high: 1}\n")
+    Path("kept").mkdir()
+    Path("kept/records.jsonl").write_text(json.dumps(RECORD) + "\n")
     done = fresh(*arguments)
     assert (done.status, done.out, done.loaded) == (2, "", [])
     assert expected in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("tune", "-d", "demo"), ("bench", "quick")])
+def test_a_place_that_cannot_be_written_is_said_at_once(command: tuple, demo: Demo) -> None:
+    Path("kept").touch()
+    done = fresh(*command, "--out", "kept")
+    assert (done.status, done.out, done.loaded) == (4, "", [])
+    assert done.err == "mmsa: cannot write kept: is a file; expected a folder\n"
 
 
 def test_an_extraction_s_mistaken_input_is_the_user_s(mmsa: Callable) -> None:

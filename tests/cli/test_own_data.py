@@ -38,7 +38,7 @@ def test_it_trains_is_shown_tuned_and_compared(
 
 
 def test_data_check_has_its_range(mmsa: Callable, own: Path) -> None:
-    check = ("data", "check", own, "--data-set")
+    check = ("data", "check", own, "-d")
     assert mmsa(*check, "custom")[0] == 0
     assert mmsa(*check, "custom", "--score-range", "-9", "9")[0] == 0
     status, _, err = mmsa(*check, "custom", "--score-range", "-0.5", "0.5")

@@ -1,13 +1,10 @@
-"""What the pages say is so: numbers, commands, code, versions."""
+"""What the pages say is so: numbers, code, versions."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import importlib.util
 import pickle
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,51 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmsa_suparc.cli import VERBS
 from mmsa_suparc.metrics import mosi_metrics
 from mmsa_suparc.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
     found = re.findall(rf"^( *)```{language}\n(.*?)```", page.read_text(), re.DOTALL | re.MULTILINE)
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
-
-
-def commands() -> list[tuple[str, str]]:
-    """Every ``mmsa`` command of the pages, lines joined, with its page."""
-    found = []
-    for page in DOCS:
-        lines = [
-            line for text in blocks(page, "sh") for line in text.replace("\\\n", "").split("\n")
-        ]
-        inline = re.findall(r"`(mmsa -[^`]+)`", page.read_text())
-        found += [
-            (page.relative_to(ROOT).as_posix(), command.split(" #")[0])
-            for command in [*lines, *inline]
-            if command.startswith("mmsa ") and command != "mmsa --help"
-        ]
-    assert len(found) > 60
-    return found
-
-
-@pytest.mark.parametrize(("page", "command"), commands())
-def test_every_command_is_understood(page: str, command: str) -> None:
-    words = shlex.split(command)[1:]
-    for sign in ("&", ">", ">>", "|"):
-        words = words[: words.index(sign)] if sign in words else words
-    words = [word for word in words if word != "…"]
-    verb = words.pop(0) if words[0] in VERBS else "run"
-    module = importlib.import_module(f"mmsa_suparc.cli.{verb}")
-    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    module.add_arguments(parser)
-    try:
-        _, unknown = parser.parse_known_args(words)
-    except SystemExit:
-        pytest.fail(f"{page}: {command}")
-    assert not unknown
 
 
 def test_ten_clips_by_hand_have_the_numbers_of_the_program() -> None:

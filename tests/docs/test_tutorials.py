@@ -6,8 +6,11 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from mmsa_suparc.videos.media import ffmpeg
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -31,15 +34,14 @@ def test_chinese_tutorials_have_the_same_cells(name: str) -> None:
     assert cells(chinese) == cells(ROOT / "docs" / "tutorials" / f"{name}.md")
 
 
-@pytest.mark.tutorials
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def execute(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The notebook with what its cells printed."""
     jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     monkeypatch.setenv("PATH", path)
     monkeypatch.setenv("TQDM_DISABLE", "1")  # bars are no output to keep
     notebook = jupytext.read(ROOT / "docs" / "tutorials" / f"{name}.md")
-    where = {"metadata": {"path": str(tmp_path)}}
+    where = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources=where, coalesce_streams=True
     ).execute()
@@ -53,5 +55,33 @@ def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 assert not re.search(r"^mmsa: ", output.text, flags=re.MULTILINE), output
         # Warnings of libraries name this machine's folders.
         cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+    return notebook
+
+
+@pytest.mark.tutorials
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = execute(name, tmp_path, monkeypatch)
     RUN.mkdir(parents=True, exist_ok=True)
+    import jupytext
+
     jupytext.write(notebook, RUN / f"{name}.ipynb", fmt="ipynb")
+
+
+@pytest.mark.fet
+def test_the_tutorial_of_videos_scores_a_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With MMSA-FET no cell is skipped."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ffmpeg").symlink_to(ffmpeg())  # perhaps imageio-ffmpeg's, of another name
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), os.environ["PATH"]]))
+    notebook = execute("video-to-score", tmp_path, monkeypatch)
+    *_, command, python = (
+        "".join(output.get("text", "") for output in cell.outputs)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    )
+    assert "clip0.mp4" in command
+    assert "score=" in python
