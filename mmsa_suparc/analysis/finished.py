@@ -34,8 +34,5 @@ def report_finished(
     """
     with locked(out / ".report", patience=PATIENCE):
         results = Results.collect(*kept.reported(out), with_reported=with_reported)
-        environment = {
-            **({"command": kept.command} if kept.command else {}),
-            **versions(("MMSA", "torch", "transformers")),
-        }
+        environment = {"command": kept.command, **versions(("MMSA", "torch", "transformers"))}
         return results, write_report(results, out, environment=environment)

@@ -118,4 +118,5 @@ def _of_results(out: Path) -> dict[str, Any]:
         "pool": summary.get("pool", ()),
     }  # fmt: skip
     asked = dict.fromkeys(cell["variant"] for cell in cells)
-    return {"plan": plan, "folders": folders, "asked": list(asked), "command": ""}
+    command = f"mmsa bench report {out}"  # that of the trainings was not kept
+    return {"plan": plan, "folders": folders, "asked": list(asked), "command": command}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmsa_suparc.cli import VERBS
+from mmsa_suparc.cli import verb_of
 from mmsa_suparc.metrics import mosi_metrics
 from mmsa_suparc.version import __version__
 
@@ -52,8 +52,9 @@ def test_every_command_is_understood(page: str, command: str) -> None:
     for sign in ("&", ">", ">>", "|"):
         words = words[: words.index(sign)] if sign in words else words
     words = [word for word in words if word != "…"]
-    verb = words.pop(0) if words[0] in VERBS else "run"
-    module = importlib.import_module(f"mmsa_suparc.cli.{verb}")
+    verb, name = verb_of(words)
+    words = words[len(verb) :]
+    module = importlib.import_module(f"mmsa_suparc.cli.{name}")
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     module.add_arguments(parser)
     try:
