@@ -113,7 +113,8 @@ class LiveReport:
                 start_new_session=True,
             )  # fmt: skip
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+                if not self._over.is_set():  # else no training is left to be disturbed
+                    os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
         lines = process.communicate()[1].splitlines()
         if process.returncode == 0:
             return
