@@ -107,6 +107,8 @@ def _of_results(out: Path) -> dict[str, Any]:
     cells, folders, probes = [], [], []
     for row in rows.values():
         folder = CellFolder(out / "cells" / row["cell"])
+        if not folder.has_spec():
+            raise UserError(f"{out}: results.csv names the cell {folder.name}, which is not here")
         spec = folder.read_spec()
         # Variants that share a training have one folder, which was told of the last of them.
         cells.append(asdict(replace(Cell(**spec["cell"]), variant=row["variant"])))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmsa_suparc.bench.execute import Outcome, environment, stopping
-from mmsa_suparc.errors import StoppedError
+from mmsa_suparc.errors import StoppedError, in_a_line
 
 #: After a report there is none for so many times as long as it took: one core spends at most an
 #: eleventh of its time on them.
@@ -103,9 +103,24 @@ class LiveReport:
 
     def _make(self) -> None:
         """One report, from start to end."""
+        try:
+            process = self._started()
+        except OSError as error:
+            self._failed(in_a_line(error))
+            return
+        if process is None:
+            return
+        lines = process.communicate()[1].splitlines()
+        if process.returncode != 0:
+            status = process.returncode
+            said = lines[-1] if lines else f"exit status {status}"
+            self._failed("" if status in GIVEN_UP else said)
+
+    def _started(self) -> subprocess.Popen | None:
+        """Its process; None where there is to be none any more."""
         with self._lock:  # one that starts now is either given up below or never started
             if self._closed:
-                return
+                return None
             self._behind = False
             process = self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -115,14 +130,14 @@ class LiveReport:
             with contextlib.suppress(OSError):
                 if not self._over.is_set():  # else no training is left to be disturbed
                     os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
-        lines = process.communicate()[1].splitlines()
-        if process.returncode == 0:
-            return
+        return process
+
+    def _failed(self, why: str) -> None:
+        """There is none; the same reason is told once."""
         self._behind = True
-        said = lines[-1] if lines else f"exit status {process.returncode}"
-        if process.returncode not in GIVEN_UP and said != self._said:
-            self._said = said
-            self._say(f"no report for now: {said}")
+        if why and why != self._said:
+            self._said = why
+            self._say(f"no report for now: {why}")
 
     def _give_up(self, *, for_good: bool = False) -> None:
         """End the one that is being made; no other is started afterwards if it is for good."""
