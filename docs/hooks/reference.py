@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import mmsa_suparc  # noqa: E402
-from mmsa_suparc.cli import VERBS, Parser  # noqa: E402
+from mmsa_suparc.cli import SECOND_WORDS, VERBS, Parser  # noqa: E402
 from mmsa_suparc.config import SupArcConfig  # noqa: E402
 
 #: What a type of ``config.py`` counts.
@@ -211,18 +211,28 @@ def commands_page() -> str:
     for verb, words in VERBS.items():
         name = "mmsa" if verb == "run" else f"mmsa {verb}"
         title = "mmsa (run)" if verb == "run" else name
-        module = importlib.import_module(f"mmsa_suparc.cli.{verb}")
-        parser = Parser(
-            prog=name,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        module.add_arguments(parser)
+        parser = parser_of(verb, name)
         lines += [f"## {title}", "", f"{words[0].upper()}{words[1:]}.", "", *fenced(parser)]
         for below in below_of(parser):
             lines += [f"### {below.prog}", "", *fenced(below)]
+        for second, name in SECOND_WORDS.items():
+            if second[0] == verb:
+                below = parser_of(name, " ".join(["mmsa", *second]))
+                lines += [f"### {below.prog}", "", *fenced(below)]
     return "\n".join(lines)
+
+
+def parser_of(module_name: str, prog: str) -> Parser:
+    """The parser of a file of ``cli/``."""
+    module = importlib.import_module(f"mmsa_suparc.cli.{module_name}")
+    parser = Parser(
+        prog=prog,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return parser
 
 
 def below_of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

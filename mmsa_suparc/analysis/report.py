@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import partial
@@ -71,6 +72,16 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
     return target
 
 
+def unfinished(results: Results) -> str:
+    """Of how many trainings a report is, while it is not of all; empty when it is."""
+    count = Counter(result.status for result in results.cells)
+    if count["done"] == len(results.cells):
+        return ""
+    words = {"failed": "failed", "missing": "not finished"}
+    others = ", ".join(f"{count[status]} {word}" for status, word in words.items() if count[status])
+    return f"Of {count['done']} of {len(results.cells)} trainings: {others}."
+
+
 def svg(figure: Any) -> str:
     """A figure as text that may stand in a page; the same for the same figure."""
     import matplotlib as mpl
@@ -105,6 +116,7 @@ def _html(
     return page.get_template("report.html").render(
         title=results.plan.title or "Benchmark",
         headlines=headlines,
+        unfinished=unfinished(results),
         sections=sections,
         copied=[[_copied(table) for table in section.tables] for section in sections],
         pictures=inline,

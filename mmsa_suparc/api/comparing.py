@@ -10,15 +10,14 @@ from typing import Any
 
 import yaml
 
-from mmsa_suparc.analysis.report import write_report
+from mmsa_suparc.analysis.finished import report_finished
 from mmsa_suparc.announced import announce
 from mmsa_suparc.api.bench_result import BenchResult, load_bench
 from mmsa_suparc.api.live import bar
 from mmsa_suparc.bench import benchmark, devices, execute, plan
 from mmsa_suparc.bench.fold_doubts import fold_doubts
-from mmsa_suparc.bench.results import Results
+from mmsa_suparc.bench.live_report import LiveReport
 from mmsa_suparc.errors import ConfigError, StoppedError, UserError
-from mmsa_suparc.runs.environment import versions
 from mmsa_suparc.training.cuda import has_cuda
 
 
@@ -42,8 +41,8 @@ def compare(
 ) -> BenchResult:
     """Compare models: a grid of trainings, each in a process of its own, then tables and tests.
 
-    What is finished in ``out`` is not done again. A cluster is the command's: ``mmsa bench
-    --executor``, then :func:`mmsa_suparc.load_bench`.
+    What is finished in ``out`` is not done again; its report is kept up to date meanwhile.
+    A cluster is the command's: ``mmsa bench --executor``, then :func:`mmsa_suparc.load_bench`.
 
     Args:
         file: a benchmark file, the name of a shipped one, or what such a file holds, as a mapping.
@@ -84,15 +83,10 @@ def compare(
     )  # fmt: skip
     for doubt in fold_doubts(asked.plan, asked.data_root):
         warnings.warn(doubt, stacklevel=2)
-    asked.write_specs()
-    _execute(asked.trainings(), device, jobs, jobs_per_gpu, retry_failed, progress)
-    reported = asked.with_finished()
-    found = Results.collect(reported.plan, [job.folder for job in reported.jobs])
-    environment = {
-        "command": f"mmsa_suparc.bench({str(file) if isinstance(file, (str, Path)) else '{…}'!r})",
-        **versions(("MMSA", "torch", "transformers")),
-    }
-    write_report(found, folder, environment=environment)
+    called = f"mmsa_suparc.bench({str(file) if isinstance(file, (str, Path)) else '{…}'!r})"
+    kept = asked.write(folder, called)
+    _execute(asked.trainings(), folder, device, jobs, jobs_per_gpu, retry_failed, progress)
+    report_finished(kept, folder)
     return load_bench(folder)
 
 
@@ -117,6 +111,7 @@ def _read(file: str | Path | Mapping[str, Any]) -> plan.BenchFile:
 
 def _execute(
     trainings: list[execute.Job],
+    folder: Path,
     device: str,
     jobs: int,
     jobs_per_gpu: int,
@@ -126,17 +121,25 @@ def _execute(
     left = [job for job in trainings if not job.done]
     shown = bar(len(left), "trainings", unit="training", shown=progress and bool(left))
 
+    def say(line: str) -> None:
+        if progress:
+            shown.write(line)
+
+    live = LiveReport(folder, behind=len(left) < len(trainings), say=say)
+
     def on_end(outcome: execute.Outcome) -> None:
+        live.ended(outcome)
         shown.update()
-        if not outcome.ok and progress:
-            shown.write(f"{outcome.job.name}: failed ({outcome.status})")
+        if not outcome.ok:
+            say(f"{outcome.job.name}: failed ({outcome.status})")
 
     try:
-        execute.execute(
-            trainings, at_once=jobs, devices=devices.visible() if device == "cuda" else (),
-            jobs_per_gpu=jobs_per_gpu, retry_failed=retry_failed,
-            on_start=lambda job: shown.set_postfix_str(job.name), on_end=on_end,
-        )  # fmt: skip
+        with live:
+            execute.execute(
+                trainings, at_once=jobs, devices=devices.visible() if device == "cuda" else (),
+                jobs_per_gpu=jobs_per_gpu, retry_failed=retry_failed,
+                on_start=lambda job: shown.set_postfix_str(job.name), on_end=on_end,
+            )  # fmt: skip
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same call goes on") from None
     finally:

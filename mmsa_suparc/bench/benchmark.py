@@ -5,8 +5,9 @@ Goes without torch and the toolkit, as a plan does.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from mmsa_suparc.bench import cells
 from mmsa_suparc.bench.execute import Job
 from mmsa_suparc.bench.folder import CellFolder
+from mmsa_suparc.bench.kept_plan import KeptPlan
 from mmsa_suparc.bench.plan import BenchFile, Plan, make_plan
 from mmsa_suparc.data import reader
 from mmsa_suparc.errors import UserError
@@ -41,36 +43,28 @@ class Benchmark:
         """What there is to run, each once: variants that come to the same values share one."""
         return list({job.folder: job for job in self.jobs}.values())
 
-    def with_finished(self) -> Benchmark:
-        """These cells, and those of the file's other variants that are done by now, in its order.
+    def write(self, out: Path, command: str) -> KeptPlan:
+        """Tell the cells that are not done what they have to do, and the benchmark's folder what
+        its report is of: these cells, and of the file's other variants what is finished.
 
         Other variants that cannot even be planned here, as with a model that is not installed,
         are left out.
-        """
-        if self.whole is None:
-            return self
-        try:
-            whole = self.whole()
-        except UserError:
-            return self
-        asked = set(self.plan.variants)
-        kept = [
-            triple
-            for triple in zip(whole.plan.cells, whole.identities, whole.jobs, strict=True)
-            if triple[0].variant in asked or triple[2].done
-        ]
-        planned, identities, jobs = zip(*kept, strict=True)
-        reference = whole.plan.reference
-        if reference not in {cell.variant for cell in planned}:
-            reference = self.plan.reference
-        plan = replace(whole.plan, cells=planned, reference=reference)
-        return Benchmark(plan, identities, jobs, self.data_root)
 
-    def write_specs(self) -> None:
-        """Tell the cells that are not done what they have to do."""
+        Args:
+            out: the benchmark's folder.
+            command: that trains them, for the report.
+        """
         for cell, what, job in zip(self.plan.cells, self.identities, self.jobs, strict=True):
             if not job.done:
                 cells.write_spec(job.folder, cell, what, self.plan.probes, self.data_root)
+        whole = self
+        if self.whole is not None:
+            with contextlib.suppress(UserError):
+                whole = self.whole()
+        folders = tuple(job.folder.name for job in whole.jobs)
+        kept = KeptPlan(whole.plan, folders, tuple(self.plan.variants), command)
+        kept.write(out)
+        return kept
 
 
 def prepare(

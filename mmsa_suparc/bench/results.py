@@ -150,11 +150,14 @@ class Results:
     def collect(
         cls, plan: Plan, folders: Sequence[CellFolder], *, with_reported: bool = False
     ) -> Results:
-        """Read the cells' folders, in the order of the plan's cells."""
+        """Read the cells' folders, in the order of the plan's cells. One whose model is still
+        being probed has no record yet."""
         found = []
         for cell, folder in zip(plan.cells, folders, strict=True):
-            record = next(iter(folder.records()), None)
-            found.append(CellResult(cell, folder, record, folder.failure()))
+            failure = folder.failure()
+            ended = failure is not None or folder.is_done(plan.probes)
+            record = next(iter(folder.records()), None) if ended else None
+            found.append(CellResult(cell, folder, record, failure))
         return cls(plan, tuple(found), with_reported)
 
     def trained(self, dataset: str, variant: str) -> list[CellResult]:

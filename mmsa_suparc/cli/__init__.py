@@ -37,6 +37,8 @@ VERBS = {
 }
 #: What ``mmsa bench`` starts for each of its cells.
 INTERNAL_VERBS = ("cell",)
+#: Verbs of two words that have a parser of their own; the first is a verb as well.
+SECOND_WORDS: dict[tuple[str, ...], str] = {("bench", "report"): "bench_report"}
 #: Taken by every verb, before or after its name.
 NO_COLOR_FLAG = "--no-color"
 #: A path that no file can have.
@@ -100,21 +102,33 @@ def _dispatch(arguments: list[str]) -> int:
     for word in arguments:
         if not is_text(word):
             raise UserError(f"argument {shown(word)}: expected UTF-8 text")
-    verb = "run"
-    if arguments[0] in (*VERBS, *INTERNAL_VERBS):
-        verb = arguments.pop(0)
-    elif not arguments[0].startswith("-"):
-        raise UserError(f"unknown command {shown(arguments[0])}{nearest(arguments[0], VERBS)}")
-    module = importlib.import_module(f"mmsa_suparc.cli.{verb}")
+    words, name = verb_of(arguments)
+    module = importlib.import_module(f"mmsa_suparc.cli.{name}")
     parser = Parser(
-        prog=f"mmsa {verb}" if verb != "run" else "mmsa",
+        prog="mmsa" if name == "run" else " ".join(["mmsa", *words]),
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_options(parser, verb)
-    handled: int | None = module.handle(parser.parse_args(arguments))
+    _add_options(parser, name)
+    handled: int | None = module.handle(parser.parse_args(arguments[len(words) :]))
     return handled or 0
+
+
+def verb_of(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The words at the front that name a verb, none for ``run``'s flat form, and its module.
+
+    Raises:
+        UserError: a word that is none.
+    """
+    first, *others = arguments
+    if (both := (first, *others[:1])) in SECOND_WORDS:
+        return list(both), SECOND_WORDS[both]
+    if first in (*VERBS, *INTERNAL_VERBS):
+        return [first], first
+    if not first.startswith("-"):
+        raise UserError(f"unknown command {shown(first)}{nearest(first, VERBS)}")
+    return [], "run"
 
 
 def _add_options(parser: argparse.ArgumentParser, verb: str) -> None:

@@ -3,9 +3,11 @@
   mmsa bench quick --out bench         demo data, minutes
   mmsa bench FILE.yaml --out DIR       a file of your own
   mmsa bench FILE.yaml --out DIR --power 0.02   what it would take to show a difference of 0.02
+  mmsa bench report DIR                the report again, of what is finished in DIR
 
 DIR holds results.csv, summary.json, report.html, tables/, figures/ and a run folder a training
-under cells/. What is finished there is not done again: the same command goes on.
+under cells/. What is finished there is not done again: the same command goes on. The report is
+made anew while trainings run, and on a stop.
 
 Exit status: 0 all trainings are done, 1 some failed (the report names them), 2 bad input,
 130 or 143 stopped by SIGINT or SIGTERM (the same command goes on).
@@ -15,11 +17,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli import values
+from mmsa_suparc.cli.bench_report import print_columns, tell
 from mmsa_suparc.cli.json_output import add_json, print_json
 from mmsa_suparc.cli.options import add_custom, of_own_data
 from mmsa_suparc.errors import StoppedError, UserError
@@ -177,19 +179,33 @@ def handle(options: argparse.Namespace) -> int:
     if options.power is not None:
         return _print_power(options.power, asked, out)
     try_writing(out)
-    asked.write_specs()
+    kept = asked.write(out, " ".join(["mmsa", *sys.argv[1:]]))
     _run(options, asked.trainings(), of_slurm, device)
-    return _report(options, asked.with_finished(), out)
+
+    from mmsa_suparc.analysis.finished import report_finished
+
+    results, report = report_finished(kept, out, with_reported=options.reference)
+    tell(results, report, statuses=("failed", "missing"))
+    return 0 if all(result.status == "done" for result in results.cells) else 1
 
 
 def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: str) -> None:
     from mmsa_suparc.bench import devices, execute, ray_cluster, slurm
+    from mmsa_suparc.bench.live_report import LiveReport
     from mmsa_suparc.cli.display import Display
 
+    out = Path(options.out).expanduser()
     display = Display(jobs, options.verbose, retry_failed=options.retry_failed)
-    started: dict[str, Any] = {"on_start": display.start, "on_end": display.end}
+    behind = any(job.done for job in jobs)
+    live = LiveReport(out, behind=behind, with_reported=options.reference, say=display.say)
+
+    def on_end(outcome: execute.Outcome) -> None:
+        display.end(outcome)
+        live.ended(outcome)
+
+    started: dict[str, Any] = {"on_start": display.start, "on_end": on_end}
     try:
-        with display:
+        with live, display:
             if options.executor == "ray":
                 wanted = ray_cluster.Wanted(options.cpus, options.gpus, options.send_limit)
                 ray_cluster.execute_with_ray(
@@ -198,7 +214,7 @@ def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: st
                 )  # fmt: skip
             elif options.executor == "slurm":
                 slurm.execute_with_slurm(
-                    jobs, folder=Path(options.out).expanduser() / "slurm", options=of_slurm,
+                    jobs, folder=out / "slurm", options=of_slurm,
                     parallelism=options.array_parallelism, retry_failed=options.retry_failed,
                     cancel_on_stop=options.cancel_on_stop, say=display.say, **started,
                 )  # fmt: skip
@@ -217,42 +233,6 @@ def _run(options: argparse.Namespace, jobs: list[Any], of_slurm: Any, device: st
         raise StoppedError("stopped; the same command goes on") from None
 
 
-def _report(options: argparse.Namespace, asked: Any, out: Path) -> int:
-    from mmsa_suparc.analysis.report import write_report
-    from mmsa_suparc.bench.results import Results
-    from mmsa_suparc.cli.console import console
-    from mmsa_suparc.runs.environment import versions
-
-    folders = [job.folder for job in asked.jobs]
-    results = Results.collect(asked.plan, folders, with_reported=options.reference)
-    environment = {
-        "command": " ".join(["mmsa", *sys.argv[1:]]),
-        **versions(("MMSA", "torch", "transformers")),
-    }
-    report = write_report(results, out, environment=environment)
-    for dataset in asked.plan.datasets:
-        if results.labels(dataset).size:
-            _print_table(console(), dataset, results)
-    failed = [result for result in results.cells if result.status != "done"]
-    for result in failed:
-        reason = (result.failure or {}).get("lines") or ["not run"]
-        print(f"failed: {result.cell.name}: {reason[-1]}")
-    print(f"{len(results.cells) - len(failed)} of {len(results.cells)} done; report: {report}")
-    return 1 if failed else 0
-
-
-def _print_table(target: Any, dataset: str, results: Any) -> None:
-    """MAE and Corr of a data set's variants, in 80 columns."""
-    from mmsa_suparc.bench.tables import main_table
-
-    whole = main_table(results, dataset)
-    columns = [
-        place for place, head in enumerate(whole.head)
-        if place < 2 or head.split()[0] in ("MAE", "Corr")
-    ]  # fmt: skip
-    _print_columns(target, whole, columns)
-
-
 def _print_power(difference: float, asked: Any, out: Path) -> int:
     if not any(job.done for job in asked.jobs):
         raise UserError(f"--power: nothing is finished in {out}; run the benchmark first")
@@ -264,20 +244,9 @@ def _print_power(difference: float, asked: Any, out: Path) -> int:
     results = Results.collect(asked.plan, [job.folder for job in asked.jobs])
     for dataset in asked.plan.datasets:
         table = power_table(results, dataset, difference)
-        _print_columns(console(), table, range(len(table.head)))
+        print_columns(console(), table, range(len(table.head)))
         print(*table.notes, sep="\n")
     return 0
-
-
-def _print_columns(target: Any, whole: Any, columns: Iterable[int]) -> None:
-    from rich.table import Table
-
-    table = Table(title=whole.title, title_justify="left")
-    for place in columns:
-        table.add_column(whole.head[place], justify="right" if place else "left")
-    for row in whole.rows:
-        table.add_row(*(row[place].text + row[place].mark for place in columns))
-    target.print(table)
 
 
 def _planned(asked: Any) -> list[dict[str, Any]]:

@@ -34,6 +34,10 @@ def test_the_report_has_every_finished_variant_whatever_was_asked_for(mmsa: Call
     assert list(both["datasets"]["demo"]["variants"]) == ["one", "two"]
     assert both["datasets"]["demo"]["variants"]["one"]["difference"]["clips"] == 300
     assert len(list(Path("out/cells").glob("*/records.jsonl"))) == 2
+    status, out, err = mmsa("bench", "report", "out")
+    assert (status, err) == (0, "")
+    assert "2 of 2 done" in out
+    assert json.loads(Path("out/summary.json").read_text()) == both
 
     content["variants"]["never"]["set"] = {"no_such_key": 1}
     Path("bench.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

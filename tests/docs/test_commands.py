@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_suparc.cli import VERBS
+from mmsa_suparc.cli import verb_of
 from mmsa_suparc.data.demo import Demo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +43,7 @@ ELSEWHERE = {
     "mmsa app --run *": ("tests/serving/test_app.py", '"app"'),
     "mmsa export --run *": ("tests/serving/test_export.py", '"export"'),
     "mmsa bench quick --out bench": (".ci/run", "mmsa bench quick --variant lf_dnn"),
+    "mmsa bench report *": ("tests/bench/test_live_report.py", '"report"'),
     "mmsa data convert *": ("tests/data/test_convert.py", '"convert"'),
     "mmsa bench * --power *": ("tests/bench/test_power.py", '"--power"'),
     "mmsa tune * --folds *": ("tests/bench/test_fold_tuning.py", '"--folds"'),
@@ -194,11 +195,11 @@ def test_every_command_is_understood(page: Path) -> None:
         if not is_whole or not command.startswith("mmsa ") or command == "mmsa --help":
             continue
         words = shlex.split(command)[1:]
-        verb = words.pop(0) if words[0] in VERBS else "run"
+        verb, name = verb_of(words)
         parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-        importlib.import_module(f"mmsa_suparc.cli.{verb}").add_arguments(parser)
+        importlib.import_module(f"mmsa_suparc.cli.{name}").add_arguments(parser)
         try:
-            _, unknown = parser.parse_known_args(words)
+            _, unknown = parser.parse_known_args(words[len(verb) :])
         except SystemExit:
             pytest.fail(f"{page}: {command}")
         assert not unknown, command
