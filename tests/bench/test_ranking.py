@@ -58,13 +58,14 @@ def test_runs_join_what_lies_closer_than_the_difference_and_all_where_nothing_is
 
 
 def of_data_sets(
-    root: Path, variants: int, count: int, *, without: tuple[int, int] = (-1, -1)
+    root: Path, variants: int, count: int, *, without: tuple[int, str] = (-1, "")
 ) -> Any:
     """The later a variant, the worse in each data set; one cell may be left out."""
     return make_results(
         *(
-            make_cell(root / f"set-{b}", f"v{v}", LABELS + 0.1 * (v + 1), LABELS, dataset=f"set-{b}")
-            for b in range(count) for v in range(variants) if (v, b) != without
+            make_cell(root / name, f"v{v}", LABELS + 0.1 * (v + 1), LABELS, dataset=name)
+            for name in (f"set-{block}" for block in range(count))
+            for v in range(variants) if (v, name) != without
         ),
         reference=f"v{variants - 1}",
     )  # fmt: skip
@@ -73,7 +74,7 @@ def of_data_sets(
 def test_five_blocks_and_three_variants_at_least_which_are_finished_in_all(tmp_path: Path) -> None:
     assert ranked(of_data_sets(tmp_path / "a", 3, 4)) is None
     assert ranked(of_data_sets(tmp_path / "b", 2, 5)) is None
-    found = ranked(of_data_sets(tmp_path / "c", 4, 5, without=(1, 2)))
+    found = ranked(of_data_sets(tmp_path / "c", 4, 5, without=(1, "set-2")))
     assert found is not None
     assert (found.variants, found.blocks) == (("v0", "v2", "v3"), 5)
 
