@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ def few(
         return names, ""
 
     def key(variant: str) -> tuple[bool, float]:
-        return variant != reference, float(np.mean(results.values(dataset, variant, "MAE")))
+        errors = results.values(dataset, variant, "MAE")  # none while folds are missing
+        return variant != reference, float(np.mean(errors)) if errors else math.inf
 
     kept = sorted(names, key=key)[:most]
     best, others = most - (reference in kept), len(names) - (reference in kept)

@@ -67,9 +67,11 @@ class CellResult:
         """What its training took; NaN what is not known, all before it is done."""
         if self.record is None:
             return dict.fromkeys(COSTS, math.nan)
-        labels = self.read("labels.csv")
+        seed, labels = self._seed, self.read("labels.csv")
+        has_history = (seed.path / "history.csv").is_file()
+        history = seed.read_history() if has_history else pd.DataFrame()
         clips = Counter([] if labels is None else labels["split"])
-        return costs_of(self.record.get("parameters"), self._seed.read_history(), clips)
+        return costs_of(self.record.get("parameters"), history, clips)
 
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""

@@ -176,9 +176,8 @@ class SeedFolder:
         return checksum
 
     def read_history(self) -> pd.DataFrame:
-        """A row an epoch; none where it has no history."""
-        path = self.path / "history.csv"
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        """A row an epoch."""
+        return pd.read_csv(self.path / "history.csv")
 
     def read_config(self) -> dict[str, Any]:
         """The values in force, with the names of model and data set and the seed."""
