@@ -61,8 +61,10 @@ def make_cell(
     (folder.path / f"seed-{seed}" / "metrics.json").write_text(json.dumps(measured, default=float))
     if history:
         pd.DataFrame(history).to_csv(folder.path / f"seed-{seed}" / "history.csv", index=False)
-        splits = pd.DataFrame({"split": ["train"] * 4 * count + ["valid"] * 2 * count})
-        splits.assign(id=range(len(splits))).to_csv(folder.labels, index=False)
+        others = pd.DataFrame({"split": ["train"] * 4 * count + ["valid"] * 2 * count})
+        others = others.assign(id=[f"other-{n}" for n in range(len(others))], label=0.0)
+        tested = pd.DataFrame({"split": "test", "id": ids, "label": labels})
+        pd.concat([others, tested]).to_csv(folder.labels, index=False)
     cell = Cell(variant, "suparc", dataset, seed, dict(values or {}))
     told = {} if parameters is None else {"parameters": parameters}
     return CellResult(cell, folder, {"metrics": metrics, **told}, None)
