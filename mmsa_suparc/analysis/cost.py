@@ -16,10 +16,10 @@ from mmsa_suparc.bench.tables import Entry, Table
 COLUMNS = {
     "trainable_parameters": ("trainable parameters", 0),
     "epoch_seconds": ("seconds an epoch", 2),
-    "train_clips_per_second": ("clips a second, training", 0),
-    "valid_clips_per_second": ("clips a second, validation", 0),
-    "peak_process_mib": ("peak memory of the process (MiB)", 0),
-    "peak_gpu_mib": ("peak memory on the GPU (MiB)", 0),
+    "train_clips_per_second": ("clips/s, training", 0),
+    "valid_clips_per_second": ("clips/s, validation", 0),
+    "peak_process_mib": ("process, peak MiB", 0),
+    "peak_gpu_mib": ("GPU, peak MiB", 0),
 }
 NOTES = (
     "Medians over trainings (seeds and folds). Trainable parameters: whatever a gradient may reach "

@@ -110,7 +110,7 @@ def diagram(found: Ranking, shown: Sequence[int], reference: str) -> Figure:
         variant, rank, on_left = found.variants[place], found.ranks[place], place in left
         row = first_row + (left.index(place) if on_left else shown[::-1].index(place))
         end, sign = (low, -1) if on_left else (high, 1)
-        plot.plot([rank, rank, end], [0, row, row], color=GRAY, lw=0.8)
+        plot.plot([rank, rank, end], [0, row, row], color=GRAY, lw=0.8, clip_on=False)
         name = f"{variant} (reference)" if variant == reference else variant
         plot.annotate(
             f"{name}  {rank:.2f}" if on_left else f"{rank:.2f}  {name}", (end, row),
