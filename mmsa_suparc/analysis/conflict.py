@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import GRAY, LEGEND, LIGHT_GRAY, OF_MODALITY, axes
+from mmsa_suparc.analysis.style import GRAY, HATCHES, LEGEND, LIGHT_GRAY, OF_MODALITY, axes
 from mmsa_suparc.bench.comparisons import error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
@@ -93,8 +93,8 @@ def bars(
     for place, (variant, pair) in enumerate(errors.items()):
         left.barh([place - 0.2, place + 0.2], pair, height=0.38, color=[GRAY, LIGHT_GRAY])
         start = 0.0
-        for share, color in zip(shares_of[variant], OF_MODALITY.values(), strict=True):
-            right.barh(place, share, left=start, height=0.6, color=color, edgecolor="white")
+        for share, name in zip(shares_of[variant], MODALITIES, strict=True):
+            right.barh(place, share, left=start, height=0.6, **_area(name))
             start += share
     left.set_yticks(range(len(errors)), list(errors), fontsize=8)
     left.set_ylim(len(errors) - 0.5, -0.5)
@@ -106,11 +106,17 @@ def bars(
         ncols=2,
     )
     right.legend(
-        handles=[Patch(color=c, label=name) for name, c in OF_MODALITY.items()],
+        handles=[Patch(**_area(name), label=name) for name in MODALITIES],
         **ABOVE,
         ncols=3,
     )
     return figure
+
+
+def _area(modality: str) -> dict[str, Any]:
+    return {
+        "facecolor": OF_MODALITY[modality], "edgecolor": "white", "hatch": HATCHES[modality]
+    }  # fmt: skip
 
 
 def annotated(results: Results, dataset: str) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from mmsa_suparc.analysis import diagnostics
-from mmsa_suparc.analysis.section import Section, how_many
+from mmsa_suparc.analysis.section import Section, few
 from mmsa_suparc.analysis.style import LEGEND, SCORES, axes, looks
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results
@@ -19,7 +19,7 @@ from mmsa_suparc.losses.pairs import positive_pairs, unit_vectors
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Pictures of so many variants: the reference and the one after it.
+#: Pictures of so many variants: the reference and the best of the others.
 MOST_SHOWN = 2
 #: Warnings: effective rank below, Spearman above, share of the training mean's MAE above.
 COLLAPSED, ORDERED, POOR = 1.5, 0.5, 0.8
@@ -67,6 +67,7 @@ def _add_vectors(
     found.tables.append(table)
     clips = next(iter(shown.values())).known_clips()
     of_variant = {variant: vectors(cell, clips) for variant, cell in shown.items()}
+    drawn, which = few(results, dataset, shown, MOST_SHOWN)
     figure, (curve,) = axes()
     look = looks(results.plan.variants)
     for variant, cell in shown.items():
@@ -84,39 +85,40 @@ def _add_vectors(
             ]
         )  # fmt: skip
         found.warnings += _warnings(results, dataset, variant, ranked, spearman)
-        if variant in list(shown)[:MOST_SHOWN]:
+        if variant in drawn:
             curve.plot(*binned(differences, angles), ms=4, label=variant, **look[variant])
     curve.set_xlabel("score difference Δ (score units)")
     curve.set_ylabel("mean angle (radians)")
     figure.legend(loc="outside upper center", ncols=MOST_SHOWN, **LEGEND)
-    drawn = how_many(MOST_SHOWN, len(shown))
     found.draw(
         f"{dataset}-geometry",
         figure,
         f"Angle between the fusion vectors of two test clips of {dataset}, mean by the difference "
-        f"of their scores; first seed.{drawn}",
+        f"of their scores; first seed.{which}",
     )
     found.draw(
         f"{dataset}-projection",
-        _projections(of_variant, clips.labels),
-        f"Fusion vectors of the test clips of {dataset} in two dimensions, a point a clip, red "
-        f"the negative scores and blue the positive ones; first seed.{drawn}",
+        _projections({variant: of_variant[variant] for variant in drawn}, clips.labels),
+        f"Fusion vectors of the test clips of {dataset} in two dimensions, a point a clip: "
+        f"negative scores red and pointing down, the others blue and pointing up; first "
+        f"seed.{which}",
     )
 
 
 def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
-    """PCA and t-SNE of a few variants, coloured by score."""
-    few = list(of_variant)[:MOST_SHOWN]
-    figure, plots = axes(2 * len(few), width=3.6)
-    for place, variant in enumerate(few):
-        features = of_variant[variant]
+    """PCA and t-SNE of each variant, coloured by score; triangles say the sign without a colour."""
+    figure, plots = axes(2 * len(of_variant), width=3.6)
+    most = np.abs(labels).max(initial=0)
+    for place, (variant, features) in enumerate(of_variant.items()):
         for plot, flat, name in (
             (plots[2 * place], principal(features), "PCA"),
             (plots[2 * place + 1], neighbours(features), "t-SNE"),
         ):
-            points = plot.scatter(
-                *flat.T, c=labels, cmap=SCORES, s=10, edgecolors="#80808080", lw=0.3
-            )
+            for here, marker in ((labels < 0, "v"), (labels >= 0, "^")):
+                points = plot.scatter(
+                    *flat[here].T, c=labels[here], cmap=SCORES, vmin=-most, vmax=most, s=12,
+                    marker=marker, edgecolors="#80808080", lw=0.3,
+                )  # fmt: skip
             plot.set_title(f"{variant}, {name}", fontsize=9)
             plot.set_xticks([])
             plot.set_yticks([])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmsa_suparc.analysis.section import Section, how_many
+from mmsa_suparc.analysis.section import Section, few
 from mmsa_suparc.analysis.style import Looks, axes, looks
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, METHOD, error_of
 from mmsa_suparc.bench.results import Results
@@ -37,15 +37,16 @@ def section(results: Results, dataset: str) -> Section | None:
     others = [v for v in plan.variants if v != plan.reference and results.of(dataset, v)]
     if not len(reference) or not others:
         return None
+    shown, which = few(results, dataset, others, MOST_SHOWN)
     bins = bin_of(labels)
     names = sorted(set(bins.tolist()))
-    by_seed = {v: results.predictions(dataset, v) for v in (plan.reference, *others[:MOST_SHOWN])}
+    by_seed = {v: results.predictions(dataset, v) for v in (plan.reference, *shown)}
     differences = {
         variant: [
             _difference(results, dataset, bins == name, by_seed[variant], reference)
             for name in names
         ]
-        for variant in others[:MOST_SHOWN]
+        for variant in shown
     }
     found = Section(
         f"Intensity on {dataset}",
@@ -65,7 +66,7 @@ def section(results: Results, dataset: str) -> Section | None:
         figure,
         f"Where on the scale a variant differs from {plan.reference} on {dataset}: its MAE by "
         f"rounded score, less that of {plan.reference}, means over seeds with 95% intervals; "
-        f"{BELOW_ZERO}.{how_many(MOST_SHOWN, len(others))}",
+        f"{BELOW_ZERO}.{which}",
     )
     return found
 

@@ -14,7 +14,16 @@ from typing import Any
 
 import yaml
 
-from mmsa_suparc.analysis import conflict, geometry, intensity, missing, overview, threshold
+from mmsa_suparc.analysis import (
+    conflict,
+    cost,
+    geometry,
+    intensity,
+    missing,
+    overview,
+    ranks,
+    threshold,
+)
 from mmsa_suparc.analysis.headline import Headline, headline
 from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.bench import tables
@@ -29,6 +38,7 @@ ANALYSES: tuple[Callable[[Results, str], Section | None], ...] = (
     intensity.section,
     geometry.section,
     conflict.section,
+    cost.section,
 )
 
 
@@ -50,7 +60,9 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
         for dataset in measured
     }
     headlines = [headline(results, name, of[0].tables[0]) for name, of in found.items()]
+    over_blocks = ranks.section(results)
     sections = [section for of in found.values() for section in of]
+    sections += [over_blocks] if over_blocks else []
     write_text(folder / "results.csv", tidy.to_csv(index=False))
     if find_spec("pyarrow"):
         columns = tidy.to_parquet(index=False)

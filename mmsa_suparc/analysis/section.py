@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Table
 
 if TYPE_CHECKING:
@@ -38,6 +43,26 @@ class Section:
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
-def how_many(most: int, of: int) -> str:
-    """The end of a caption whose figure has no room for all variants; empty where it has."""
-    return f" The first {most} of {of} variants." if of > most else ""
+def few(
+    results: Results, dataset: str, variants: Iterable[str], most: int
+) -> tuple[list[str], str]:
+    """The variants that a figure has room for: the reference, if it is among them, and those with
+    the lowest MAE (mean over seeds), in the order that they came in.
+
+    Returns:
+        Them, and the end of the figure's caption that says so; empty where all have room.
+    """
+    names, reference = list(variants), results.plan.reference
+    if len(names) <= most:
+        return names, ""
+
+    def key(variant: str) -> tuple[bool, float]:
+        errors = results.values(dataset, variant, "MAE")  # none while folds are missing
+        return variant != reference, float(np.mean(errors)) if errors else math.inf
+
+    kept = sorted(names, key=key)[:most]
+    best, others = most - (reference in kept), len(names) - (reference in kept)
+    words = f" Shown: {reference}, and" if reference in kept else " Shown:"
+    lowest = "the one" if best == 1 else f"the {best}"
+    words += f" {lowest} of {others} {'others' if reference in kept else 'variants'} with the"
+    return [name for name in names if name in kept], f"{words} lowest MAE."

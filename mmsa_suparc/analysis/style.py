@@ -17,6 +17,8 @@ VERMILION, PURPLE, SKY, GRAY = "#D55E00", "#CC79A7", "#56B4E9", "#595959"
 LIGHT_GRAY = "#BFBFBF"
 #: Of each modality, in every figure.
 OF_MODALITY = {"text": BLUE, "audio": ORANGE, "vision": GREEN}
+#: Of the same on areas, where blue and green are one gray in print.
+HATCHES = {"text": "", "audio": "", "vision": "////"}
 #: Scores, the most negative red, the most positive blue, as on the page.
 SCORES = "RdBu"
 LINES = (BLACK, BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)

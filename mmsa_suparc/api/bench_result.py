@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mmsa_suparc.api.pictures import Drawing, table_html
+from mmsa_suparc.bench.costs import COSTS
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping
 
@@ -29,7 +30,9 @@ class BenchResult:
         reference: the variant with which the others are compared.
         results: a row a cell, split and metric: ``variant``, ``model``, ``dataset``, ``seed``,
             ``cell`` (its folder below ``cells/``), ``status`` (``done``, ``failed``,
-            ``missing``), ``split``, ``metric``, ``value``.
+            ``missing``), what the training took (``trainable_parameters``, ``epoch_seconds``,
+            ``train_clips_per_second``, ``valid_clips_per_second``, ``peak_process_mib``,
+            ``peak_gpu_mib``), ``split``, ``metric``, ``value``.
         differences: a row a data set, split and variant: its MAE less the reference's,
             ``value`` with its interval ``low`` to ``high``, ``p`` and ``p_holm``; below 0 is
             better.
@@ -120,7 +123,7 @@ def load_bench(path: str | Path) -> BenchResult:
 def _results(path: Path) -> pd.DataFrame:
     """Words as they stand there: a variant may be called NA."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for column in ("seed", "value"):
+    for column in table.columns.intersection(["seed", "value", *COSTS]):
         table[column] = pd.to_numeric(table[column])
     return table
 

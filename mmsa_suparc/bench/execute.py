@@ -43,9 +43,14 @@ class Outcome:
 
 
 class Running:
-    """The processes of the cells that run now, so that they can be asked to stop."""
+    """The processes of the cells that run now, so that they can be asked to stop.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: the most of them.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
         self.stopped = False
@@ -69,7 +74,7 @@ class Running:
                 self._processes.discard(process)
         outcome = Outcome(job, status, time.monotonic() - started)
         if not self.stopped:
-            job.folder.keep_outcome(status, outcome.seconds)
+            job.folder.keep_outcome(status, outcome.seconds, self.at_once)
         return outcome
 
     def stop(self) -> None:
@@ -137,7 +142,7 @@ def execute(
     slots = Slots(devices, jobs_per_gpu)
     at_once = min(at_once, len(slots) or at_once)
     threads = max(1, cores() // at_once)
-    running = Running()
+    running = Running(at_once)
 
     def run(job: Job) -> Outcome:
         with slots.held() as device:

@@ -4,7 +4,7 @@
 
     spec.json      what the cell's process has to do
     cell.log       what it printed
-    seconds.json   how long it took; failed.json: or why it failed
+    seconds.json   how long it took, and how many ran at a time; failed.json: or why it failed
     job.json       the job of a cluster that it was given to last
     labels.csv     split, id, group, label of every clip
     missing.csv, noise.csv, geometry.csv, fusion.npz   what was asked of the trained model
@@ -86,9 +86,17 @@ class CellFolder(Records):
 
     def seconds(self) -> float | None:
         """How long it took, where it has ended well."""
+        return self._timed("seconds")
+
+    def at_once(self) -> int | None:
+        """How many cells could run at a time while it did, where that is known."""
+        found = self._timed("at_once")
+        return None if found is None else int(found)
+
+    def _timed(self, key: str) -> float | None:
         with contextlib.suppress(OSError, ValueError, KeyError):
             content = json.loads((self.path / "seconds.json").read_text(encoding="utf-8"))
-            return float(content["seconds"])
+            return float(content[key])
         return None
 
     def failure(self) -> dict[str, Any] | None:
@@ -99,11 +107,19 @@ class CellFolder(Records):
             return found
         return None
 
-    def keep_outcome(self, status: int, seconds: float) -> None:
-        """Keep what the cell took, or why it failed."""
+    def keep_outcome(self, status: int, seconds: float, at_once: int | None = None) -> None:
+        """Keep what the cell took, or why it failed.
+
+        Args:
+            status: it ended with.
+            seconds: it took.
+            at_once: cells that could run beside it on this machine, itself counted; None where
+                others decide that.
+        """
         if status == 0:
             (self.path / "failed.json").unlink(missing_ok=True)
-            write_text(self.path / "seconds.json", json.dumps({"seconds": seconds}))
+            known = {} if at_once is None else {"at_once": at_once}
+            write_text(self.path / "seconds.json", json.dumps({"seconds": seconds, **known}))
         else:
             content = {"status": status, "lines": self.last_lines()}
             write_text(self.path / "failed.json", json.dumps(content))

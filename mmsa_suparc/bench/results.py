@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmsa_suparc.bench.costs import COSTS, costs_of
 from mmsa_suparc.bench.folder import CellFolder
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.plan import Cell, Plan
@@ -53,6 +56,22 @@ class CellResult:
     def diagnostics(self) -> dict[str, Any] | None:
         """What its losses did; see :meth:`SeedFolder.read_diagnostics`."""
         return self._seed.read_diagnostics()
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, device and threads of its training; empty where none was kept."""
+        seed = self._seed
+        return seed.read_environment() if (seed.path / "environment.json").is_file() else {}
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """What its training took; NaN what is not known, all before it is done."""
+        if self.record is None:
+            return dict.fromkeys(COSTS, math.nan)
+        seed, labels = self._seed, self.read("labels.csv")
+        has_history = (seed.path / "history.csv").is_file()
+        history = seed.read_history() if has_history else pd.DataFrame()
+        clips = Counter([] if labels is None else labels["split"])
+        return costs_of(self.record.get("parameters"), history, clips)
 
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
@@ -210,8 +229,8 @@ class Results:
         )  # fmt: skip
 
     def tidy(self) -> pd.DataFrame:
-        """A row a cell, split and metric; a cell without a result has one row. A cross-validation
-        has a column ``fold``."""
+        """A row a cell, split and metric, with the cell's :attr:`CellResult.costs`; a cell without
+        a result has one row. A cross-validation has a column ``fold``."""
         return pd.DataFrame(self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -223,6 +242,7 @@ class Results:
             }  # fmt: skip
             if cell.fold is not None:
                 base["fold"] = cell.fold.number
+            base |= result.costs
             if result.record is None:
                 yield {**base, "split": None, "metric": None, "value": None}
                 continue

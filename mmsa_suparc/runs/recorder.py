@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmsa_suparc.errors import DivergedError, SupArcError
 from mmsa_suparc.toolkit.calls import logger
+from mmsa_suparc.training.memory import peak_memory
 
 Row = dict[str, Any]
 
@@ -96,6 +97,7 @@ class Recorder:
                     **{f"valid_{name}": float(number) for name, number in results.items()},
                     "train_seconds": started - self._mark,
                     "valid_seconds": finished - started,
+                    **peak_memory(torch.device(self.trainer.args["device"])),
                     "best": best,
                 }
             )

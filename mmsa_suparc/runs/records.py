@@ -127,6 +127,8 @@ class SeedRecord(BaseModel):
     seed: Annotated[int, Field(strict=True, ge=0)]
     metrics: _Metrics
     weights: str
+    #: How many were trained; older versions did not say.
+    parameters: Annotated[int, Field(strict=True, ge=0)] | None = None
     identity: dict[str, Any]
 
 

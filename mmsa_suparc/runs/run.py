@@ -241,6 +241,7 @@ def _keep(
         "seed": result.seed,
         "metrics": result.metrics,
         "weights": checksum,
+        "parameters": result.parameters,
         "identity": identity,
     }
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from mmsa_suparc.data.safe_pickle import load_weights
 from mmsa_suparc.data.tables import plain_cell
@@ -23,6 +24,7 @@ from mmsa_suparc.toolkit import context, registry, settings
 from mmsa_suparc.toolkit.calls import build
 from mmsa_suparc.toolkit.loaders import batch_size_of, has_only_lone_clips
 from mmsa_suparc.training import processes
+from mmsa_suparc.training.memory import forget_peak
 
 Row = dict[str, Any]
 
@@ -36,6 +38,8 @@ class SeedResult:
     predictions: pd.DataFrame  # split, id, label, prediction
     history: list[Row]
     weights: dict[str, torch.Tensor] = field(repr=False)
+    #: How many numbers it trained.
+    parameters: int
     #: What the losses do, where the trainer tells.
     diagnostics: dict[str, Any] | None = None
 
@@ -62,7 +66,9 @@ def train_seed(
         DivergedError: no epoch improved on validation, or a prediction is not finite.
         UserError: the model cannot train on batches of one clip, and there are no others.
     """
+    forget_peak(torch.device(args["device"]))
     loaders, model, trainer = build(args, seed=seed, num_workers=num_workers)
+    parameters = trainable_parameters(model)
     prepare(trainer)
     recorder = Recorder(trainer, epochs=args.get("epochs"), on_epoch=on_epoch)
     with recorder.training(), _naming_lone_clips(args["model_name"], loaders["train"]):
@@ -104,7 +110,24 @@ def train_seed(
     del model, trainer, loaders
     gc.collect()
     table = pd.concat(predictions)
-    return SeedResult(seed, measured, table, recorder.history, weights, diagnostics)
+    return SeedResult(seed, measured, table, recorder.history, weights, parameters, diagnostics)
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """How many numbers of a model a gradient may reach, each once.
+
+    Not those of a module that says ``use_finetune = False``: the toolkit's text encoder computes
+    without a gradient then, and leaves ``requires_grad`` as it was.
+    """
+    frozen = {
+        id(parameter)
+        for module in model.modules()
+        if getattr(module, "use_finetune", True) is False
+        for parameter in module.parameters()
+    }
+    return sum(
+        one.numel() for one in model.parameters() if one.requires_grad and id(one) not in frozen
+    )
 
 
 @contextlib.contextmanager

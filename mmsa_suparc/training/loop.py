@@ -25,6 +25,7 @@ from mmsa_suparc.progress import progress
 from mmsa_suparc.training import feeding, processes
 from mmsa_suparc.training.averaging import Averages
 from mmsa_suparc.training.evaluation import MetricsFunction, encode_text, evaluate, predict
+from mmsa_suparc.training.memory import peak_memory
 from mmsa_suparc.training.optimiser import make_optimiser, make_schedule
 from mmsa_suparc.training.runtime import Runtime
 from mmsa_suparc.training.saving import Saving
@@ -87,7 +88,8 @@ def fit(
         seed: of the order of the clips.
         on_best: called with the weights (on the CPU) each time validation improves.
         on_epoch: called with the epoch's row: ``epoch``, ``loss`` and ``loss_<term>``,
-            ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``.
+            ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``,
+            and what :func:`~mmsa_suparc.training.memory.peak_memory` tells.
         states: where the full state is saved after epochs (``config.save_every``) and at the end
             of the training, whatever ends it; from where the training goes on if there is one.
         should_stop: asked after each step; True ends the training with
@@ -124,6 +126,7 @@ def fit(
                 row["learning_rate"] = training.schedule.get_last_lr()[-1]
                 row["train_seconds"] = trained - started
                 row["valid_seconds"] = time.perf_counter() - trained
+                row |= peak_memory(runtime.device)
                 is_best = result.take(row, model, config.KeyEval)
             if is_best:
                 assert result.best_weights is not None

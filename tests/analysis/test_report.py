@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmsa_suparc.analysis import style
 from mmsa_suparc.data.demo import Demo
+from tests.helpers.legends import covered
 from tests.helpers.patience import patience
 
 BENCH = {
@@ -25,7 +27,7 @@ BENCH = {
     },
     "probes": ["missing", "noise", "geometry"],
 }  # fmt: skip
-SECTIONS = ("Results", "Threshold", "Missing", "Intensity", "Geometry", "Contradiction")
+SECTIONS = ("Results", "Threshold", "Missing", "Intensity", "Geometry", "Contradiction", "Cost")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_every_section_has_its_table_and_picture(report: Path) -> None:
     )  # fmt: skip
     tables = {path.stem for path in (report.parent / "tables").glob("*.md")}
     assert {"demo-validation", "demo-validation-differences", "demo-triplet"} <= tables
-    assert "demo-losses" in tables
+    assert {"demo-losses", "demo-cost"} <= tables
     assert text.count("<svg") == len(figures)
     assert "A &lt;b&gt;title&lt;/b&gt; &amp; more" in text
     assert sorted(path.stem for path in (report.parent / "figures").glob("*.pdf")) == figures
@@ -62,6 +64,43 @@ def test_every_section_has_its_table_and_picture(report: Path) -> None:
     assert "at threshold 6 100.0% of the pairs are positive" in text
     for path in (report.parent / "tables").glob("*.tex"):
         assert path.read_text().count("{") == path.read_text().count("}")
+
+
+def test_no_legend_covers_data(report: Path) -> None:
+    """Of every figure that a section draws, by what matplotlib says of its extents."""
+    from mmsa_suparc.analysis.report import ANALYSES
+    from mmsa_suparc.announced import announce
+    from mmsa_suparc.bench import benchmark, plan
+    from mmsa_suparc.bench.results import Results
+
+    announce()
+    file = plan.read(report.parent.parent / "bench.yaml")
+    asked = benchmark.prepare(file, report.parent, device="cpu")
+    results = Results.collect(asked.plan, [job.folder for job in asked.jobs])
+    sections = [one(results, "demo") for one in ANALYSES]
+    figures = {name: f for section in sections if section for name, f in section.figures.items()}
+    assert set(figures) == {path.stem for path in (report.parent / "figures").glob("*.svg")}
+    assert {name: found for name, figure in figures.items() if (found := covered(figure))} == {}
+
+
+@pytest.mark.parametrize("what", ["line", "point", "bar", "area", "image"])
+def test_a_legend_that_covers_data_is_found(what: str) -> None:
+    _, (plot,) = drawn = style.axes()
+    if what == "line":  # between its points
+        plot.plot([0, 1], [0, 1], label="a")
+    elif what == "point":
+        plot.scatter([0, 0.5, 1], [0, 0.5, 1], label="a")
+    elif what == "bar":
+        plot.bar([0, 1], [1, 1], width=1, label="a")
+    elif what == "area":
+        plot.fill_between([0, 1], [0, 0], [1, 1], label="a")
+    else:
+        plot.imshow([[1, 2], [3, 4]])
+        plot.plot([], [], label="a")
+    plot.legend(loc="center")
+    assert covered(drawn[0])
+    plot.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    assert covered(drawn[0]) == []
 
 
 def test_complete_inputs_give_the_run_s_own_predictions(report: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from mmsa_suparc.analysis import conflict, geometry, intensity, overview
 from mmsa_suparc.analysis import threshold as threshold_study
+from mmsa_suparc.analysis.section import few
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, compare
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.losses.pairs import positive_pairs
@@ -90,6 +91,24 @@ def test_below_zero_is_better_everywhere(tmp_path: Path) -> None:
         (curve,) = [line for line in plot.lines if line.get_marker() != "None"]
         variant = plot.get_title().removesuffix(" less reference")
         assert curve.get_ydata() == pytest.approx(differences[variant])
+
+
+def test_few_variants_are_the_reference_and_the_best_and_the_caption_says_so(
+    tmp_path: Path,
+) -> None:
+    offsets = {"a": 0.9, "b": 0.2, "reference": 0.5, "c": 0.3, "d": 0.1}
+    cells = [make_cell(tmp_path, name, LABELS + one, LABELS) for name, one in offsets.items()]
+    results = make_results(*cells, reference="reference")
+    section = intensity.section(results, "mosi")
+    titles = [plot.get_title() for plot in section.figures["mosi-intensity"].axes]
+    assert titles == [f"{name} less reference" for name in "bcd"]
+    assert section.captions["mosi-intensity"].endswith(
+        " Shown: the 3 of 4 variants with the lowest MAE."
+    )
+    assert few(results, "mosi", offsets, 2) == (
+        ["reference", "d"], " Shown: reference, and the one of 4 others with the lowest MAE."
+    )  # fmt: skip
+    assert few(results, "mosi", ["b", "a"], 2) == (["b", "a"], "")
 
 
 @pytest.mark.parametrize(

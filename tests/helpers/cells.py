@@ -32,6 +32,8 @@ def make_cell(
     values: Mapping[str, Any] | None = None,
     order: np.ndarray | None = None,
     diagnostics: Mapping[str, Any] | None = None,
+    history: Sequence[Mapping[str, float]] = (),
+    parameters: int | None = None,
 ) -> CellResult:
     """A finished cell that predicted this, on validation as on test.
 
@@ -40,6 +42,8 @@ def make_cell(
         values: above the model's own, which are :data:`VALUES`.
         order: of the rows in every file.
         diagnostics: what its losses did.
+        history: a row an epoch; none, as if an older version had trained it.
+        parameters: how many it trained.
     """
     count = len(labels)
     ids = ids or [f"clip-{place}" for place in range(count)]
@@ -55,8 +59,15 @@ def make_cell(
     metrics = dict.fromkeys(("valid", "test"), measure(predictions, labels))
     measured = {**metrics, "diagnostics": diagnostics} if diagnostics else metrics
     (folder.path / f"seed-{seed}" / "metrics.json").write_text(json.dumps(measured, default=float))
+    if history:
+        pd.DataFrame(history).to_csv(folder.path / f"seed-{seed}" / "history.csv", index=False)
+        others = pd.DataFrame({"split": ["train"] * 4 * count + ["valid"] * 2 * count})
+        others = others.assign(id=[f"other-{n}" for n in range(len(others))], label=0.0)
+        tested = pd.DataFrame({"split": "test", "id": ids, "label": labels})
+        pd.concat([others, tested]).to_csv(folder.labels, index=False)
     cell = Cell(variant, "suparc", dataset, seed, dict(values or {}))
-    return CellResult(cell, folder, {"metrics": metrics}, None)
+    told = {} if parameters is None else {"parameters": parameters}
+    return CellResult(cell, folder, {"metrics": metrics, **told}, None)
 
 
 def make_results(*cells: CellResult, reference: str = "") -> Results:

@@ -47,6 +47,7 @@ def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> 
     seed = Path("run/seed-7")
     history = pd.read_csv(seed / "history.csv")
     assert history["epoch"].tolist() == [1]
+    assert history["peak_process_mib"].between(50, 100_000).all()
     predictions = pd.read_csv(seed / "predictions.csv")
     assert predictions.groupby("split").size().to_dict() == {"test": 11, "valid": 11}
     measured = json.loads((seed / "metrics.json").read_text())

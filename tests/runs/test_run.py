@@ -111,6 +111,15 @@ def test_history_has_every_loss_term_and_the_times(run_folder: Path) -> None:
     np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
     assert {"valid_MAE", "valid_Corr", "valid_Loss"} <= set(history.columns)
     assert (history[["train_seconds", "valid_seconds"]] > 0).all(axis=None)
+    assert history["peak_process_mib"].between(50, 100_000).all()
+    assert "peak_gpu_mib" not in history  # of a CPU
+
+
+def test_a_record_says_how_many_parameters_were_trained(run_folder: Path) -> None:
+    record = json.loads((run_folder / "records.jsonl").read_text().splitlines()[0])
+    shapes = json.loads((run_folder / "seed-1" / "model.json").read_text())["shapes"]
+    of_text = sum(np.prod(s) for name, s in shapes.items() if "text_encoder" in name)
+    assert of_text < record["parameters"] <= sum(np.prod(shape) for shape in shapes.values())
 
 
 def test_weights_give_the_predictions(run_folder: Path, demo: Demo) -> None:
