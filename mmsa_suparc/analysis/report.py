@@ -13,7 +13,17 @@ from typing import Any
 
 import yaml
 
-from mmsa_suparc.analysis import conflict, geometry, intensity, missing, overview, threshold
+from mmsa_suparc.analysis import (
+    calibration,
+    clips,
+    conflict,
+    confusion,
+    geometry,
+    intensity,
+    missing,
+    overview,
+    threshold,
+)
 from mmsa_suparc.analysis.headline import Headline, headline
 from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.bench import tables
@@ -26,8 +36,11 @@ ANALYSES: tuple[Callable[[Results, str], Section | None], ...] = (
     threshold.section,
     missing.section,
     intensity.section,
+    calibration.section,
+    confusion.section,
     geometry.section,
     conflict.section,
+    clips.section,
 )
 
 
@@ -62,6 +75,8 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
         for table in section.tables:
             write_text(folder / "tables" / f"{table.name}.md", tables.markdown(table))
             write_text(folder / "tables" / f"{table.name}.tex", tables.latex(table))
+        if section.clips is not None:
+            write_text(folder / "tables" / f"{section.clips.name}.csv", section.clips.csv)
         for name, figure in section.figures.items():
             pictures[name] = svg(figure)
             write_text(folder / "figures" / f"{name}.svg", pictures[name])

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mmsa_suparc.analysis.clip_table import ClipTable
 from mmsa_suparc.bench.tables import Table
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Section:
     figures: dict[str, Figure] = field(default_factory=dict)  # by file name
     captions: dict[str, str] = field(default_factory=dict)  # by the figures' names
     warnings: list[str] = field(default_factory=list)
+    clips: ClipTable | None = None
 
     def draw(self, name: str, figure: Figure, caption: str) -> None:
         """Add a figure.
