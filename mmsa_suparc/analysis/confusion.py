@@ -26,7 +26,7 @@ def section(results: Results, dataset: str) -> Section | None:
     if not shown:
         return None
     of_sims = results.measure(dataset) is sims_metrics
-    names = intervals(SIMS_CUTS[5]) if of_sims else [f"{k:+d}" if k else "0" for k in range(-3, 4)]
+    names = intervals(SIMS_CUTS[5]) if of_sims else [signed(k) for k in range(-3, 4)]
     labels = results.labels(dataset)
 
     def classed(values: np.ndarray) -> np.ndarray:
@@ -62,8 +62,13 @@ def section(results: Results, dataset: str) -> Section | None:
 
 def intervals(cuts: Sequence[float]) -> list[str]:
     """Names of the classes between these cuts."""
-    inner = [f"{a:g} to {b:g}" for a, b in pairwise(cuts)]
-    return [f"≤ {cuts[0]:g}", *inner, f"> {cuts[-1]:g}"]
+    ends = [signed(cut) for cut in cuts]
+    return [f"≤ {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"> {ends[-1]}"]
+
+
+def signed(value: float) -> str:
+    """With a minus as long as a plus; 0 alone has no sign."""
+    return f"{value:+g}".replace("-", "−") if value else "0"
 
 
 def shares(matrix: np.ndarray) -> tuple[float, float]:
@@ -81,7 +86,7 @@ def maps(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
         shaded = np.divide(matrix, of_row, out=np.zeros_like(matrix), where=of_row > 0)
         plot.imshow(shaded, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(matrix):
-            color = "white" if shaded[row, column] > 0.5 else "black"
+            color = "white" if shaded[row, column] > 0.65 else "black"
             plot.text(
                 column, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color=color
             )
