@@ -55,20 +55,6 @@ class CellFolder(Records):
         """Split, id and score of every clip."""
         return self.path / "labels.csv"
 
-    def keep_words(self, words: Mapping[str, str]) -> None:
-        """What is said in each clip of the test split, by id."""
-        plain = {name: _NO_TEXT.sub(" ", text).strip() for name, text in words.items()}
-        write_text(self.path / "words.json", json.dumps(plain, ensure_ascii=False) + "\n")
-
-    def words(self) -> dict[str, str] | None:
-        """Likewise; None where a cell of an older version kept none."""
-        with contextlib.suppress(OSError, ValueError):
-            found: dict[str, str] = json.loads(
-                (self.path / "words.json").read_text(encoding="utf-8")
-            )
-            return found
-        return None
-
     @property
     def fusion(self) -> Path:
         """The test clips' ``ids`` (N,) and complete fusion ``vectors`` (N, D)."""
@@ -82,6 +68,20 @@ class CellFolder(Records):
     def probe(self, name: str) -> Path:
         """What a probe has measured."""
         return self.path / f"{name}.csv"
+
+    def keep_words(self, words: Mapping[str, str]) -> None:
+        """What is said in each clip of the test split, by id."""
+        plain = {name: _NO_TEXT.sub(" ", text).strip() for name, text in words.items()}
+        write_text(self.path / "words.json", json.dumps(plain, ensure_ascii=False) + "\n")
+
+    def words(self) -> dict[str, str] | None:
+        """Likewise; None where a cell of an older version kept none."""
+        with contextlib.suppress(OSError, ValueError):
+            found: dict[str, str] = json.loads(
+                (self.path / "words.json").read_text(encoding="utf-8")
+            )
+            return found
+        return None
 
     def is_done(self, probes: tuple[str, ...]) -> bool:
         """Whether the training is recorded and every probe has been taken."""

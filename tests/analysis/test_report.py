@@ -122,6 +122,8 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
       })));
     document.title = JSON.stringify({
       up, down: numbers(),
+      sorted: [...table.tHead.querySelectorAll("[aria-sort]")]
+        .map(head => `${head.textContent} ${head.getAttribute("aria-sort")}`),
       pictures: [...document.querySelectorAll("figure svg")]
         .map(picture => picture.getBoundingClientRect().width),
       cut: texts.filter(({box, picture}) => box.left < picture.left - 1
@@ -150,6 +152,7 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
     assert found["up"] == sorted(found["up"])
     assert found["down"] == sorted(found["down"], reverse=True)
     assert len(found["up"]) >= 4
+    assert found["sorted"] == ["MAE ↓ descending"]
     assert len(found["pictures"]) == 9
     assert min(found["pictures"]) > 100
     assert found["requests"] == 0
