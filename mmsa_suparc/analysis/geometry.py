@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 
 from mmsa_suparc.analysis import diagnostics
-from mmsa_suparc.analysis.section import Section, few
+from mmsa_suparc.analysis.chosen import few
+from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.analysis.style import LEGEND, SCORES, axes, looks
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results

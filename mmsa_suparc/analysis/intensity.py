@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmsa_suparc.analysis.section import Section, few
+from mmsa_suparc.analysis.chosen import few
+from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.analysis.style import Looks, axes, looks
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, METHOD, error_of
 from mmsa_suparc.bench.results import Results

@@ -15,7 +15,10 @@ from typing import Any
 import yaml
 
 from mmsa_suparc.analysis import (
+    calibration,
+    clips,
     conflict,
+    confusion,
     cost,
     geometry,
     intensity,
@@ -36,9 +39,12 @@ ANALYSES: tuple[Callable[[Results, str], Section | None], ...] = (
     threshold.section,
     missing.section,
     intensity.section,
+    calibration.section,
+    confusion.section,
     geometry.section,
     conflict.section,
     cost.section,
+    clips.section,
 )
 
 
@@ -75,6 +81,8 @@ def write_report(results: Results, folder: Path, *, environment: Mapping[str, An
         for table in section.tables:
             write_text(folder / "tables" / f"{table.name}.md", tables.markdown(table))
             write_text(folder / "tables" / f"{table.name}.tex", tables.latex(table))
+        if section.clips is not None:
+            write_text(folder / "tables" / f"{section.clips.name}.csv", section.clips.csv)
         for name, figure in section.figures.items():
             pictures[name] = svg(figure)
             write_text(folder / "figures" / f"{name}.svg", pictures[name])

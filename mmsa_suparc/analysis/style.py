@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#E69F00", "#009E73"
@@ -57,12 +58,27 @@ def axes(
         height: of the row, in inches.
         share_rows: one vertical axis for all, whose names stand at the first.
     """
+    figure, plots = grid(1, count, width=width, height=height, sharey=share_rows)
+    return figure, list(plots[0])
+
+
+def grid(
+    rows: int, columns: int, *, width: float, height: float, **shared: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure with rows of plots (rows, columns), drawn without a display.
+
+    Args:
+        width: of a plot, in inches; less where a row would be wider than a page.
+        height: of a row, in inches.
+        shared: ``sharex`` and ``sharey``, as matplotlib's ``subplots`` takes them.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(SIZES):
-        figure = Figure(figsize=(min(width * count, PAGE), height), layout="constrained")
-        plots = list(figure.subplots(1, count, squeeze=False, sharey=share_rows)[0])
-    for plot in plots:
+        size = (min(width * columns, PAGE), height * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        plots = figure.subplots(rows, columns, squeeze=False, **shared)
+    for plot in plots.flat:
         plot.spines[["top", "right"]].set_visible(False)
     return figure, plots

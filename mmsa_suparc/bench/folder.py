@@ -7,6 +7,7 @@
     seconds.json   how long it took, and how many ran at a time; failed.json: or why it failed
     job.json       the job of a cluster that it was given to last
     labels.csv     split, id, group, label of every clip
+    words.json     the words of the test clips, by id
     missing.csv, noise.csv, geometry.csv, fusion.npz   what was asked of the trained model
     toolkit/       the toolkit's results table, which is shared by nobody here
 """
@@ -29,6 +30,8 @@ from mmsa_suparc.runs.records import Records
 LAST_LINES = 12
 #: Bytes at the end of a log in which its last epoch is looked for.
 END = 4_096
+#: White space, control characters and halves of characters: of a stranger's words a space remains.
+_NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 EPOCH_LINE = re.compile(r"^epoch (\d+): valid Loss (?:\S+), MAE (\S+)\n", re.MULTILINE)
 
 
@@ -65,6 +68,20 @@ class CellFolder(Records):
     def probe(self, name: str) -> Path:
         """What a probe has measured."""
         return self.path / f"{name}.csv"
+
+    def keep_words(self, words: Mapping[str, str]) -> None:
+        """What is said in each clip of the test split, by id."""
+        plain = {name: _NO_TEXT.sub(" ", text).strip() for name, text in words.items()}
+        write_text(self.path / "words.json", json.dumps(plain, ensure_ascii=False) + "\n")
+
+    def words(self) -> dict[str, str] | None:
+        """Likewise; None where a cell of an older version kept none."""
+        with contextlib.suppress(OSError, ValueError):
+            found: dict[str, str] = json.loads(
+                (self.path / "words.json").read_text(encoding="utf-8")
+            )
+            return found
+        return None
 
     def is_done(self, probes: tuple[str, ...]) -> bool:
         """Whether the training is recorded and every probe has been taken."""

@@ -335,6 +335,18 @@ class Results:
         tested = [table[table["split"] == "test"] for table in tables]
         return pd.concat([tables[0][tables[0]["split"] != "test"], *tested]) if tables else None
 
+    def words(self, dataset: str) -> list[str] | None:
+        """(N) what is said in each test clip, in the order of :meth:`known_clips`; None where no
+        variant's cells kept it of all."""
+        ids = self.known_clips(dataset).scores.index
+        for variant in self.plan.variants:
+            for result in self.of(dataset, variant):
+                parts = result.folds if isinstance(result, Joined) else (result,)
+                words = {k: v for one in parts for k, v in (one.folder.words() or {}).items()}
+                if words.keys() >= set(ids):
+                    return [words[name] for name in ids]
+        return None
+
     def groups(self, dataset: str, split: str = "test") -> np.ndarray | None:
         """(N,) the video or speaker of each clip, in the order of :meth:`known_clips`: what
         ``labels.csv`` says, otherwise what the ids tell; None where it is not known of all."""

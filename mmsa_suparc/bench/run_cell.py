@@ -20,7 +20,7 @@ from mmsa_suparc.data.files import write_text
 from mmsa_suparc.errors import InUseError
 from mmsa_suparc.runs.request import Request
 from mmsa_suparc.runs.run import run
-from mmsa_suparc.runs.trained import load_trained
+from mmsa_suparc.runs.trained import Trained, load_trained
 from mmsa_suparc.training.runtime import find_device
 from mmsa_suparc.training.stop import Stop
 
@@ -56,6 +56,7 @@ def run_cell(folder: CellFolder, here: Mapping[str, str] | None = None) -> None:
     missing = [name for name in spec["probes"] if not folder.probe(name).is_file()]
     if missing or not folder.labels.is_file():
         trained = load_trained(folder.path, cell.seed, device=request.device, here=here)
+        _keep_words(trained, folder)
         write_text(folder.labels, trained.scores().to_csv(index=False))
         for name in missing:
             probes.run_probe(name, trained, folder)
@@ -74,6 +75,14 @@ def _train(request: Request) -> None:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
+
+
+def _keep_words(trained: Trained, folder: CellFolder) -> None:
+    """For the report's table of clips, which is made where the feature file may not be."""
+    texts = getattr(trained.loaders["test"].dataset, "raw_text", None)
+    if texts is not None:
+        ids = trained.ids("test")
+        folder.keep_words({name: str(text) for name, text in zip(ids, texts, strict=True)})
 
 
 def _tell(row: dict[str, Any]) -> None:

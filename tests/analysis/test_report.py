@@ -27,7 +27,8 @@ BENCH = {
     },
     "probes": ["missing", "noise", "geometry"],
 }  # fmt: skip
-SECTIONS = ("Results", "Threshold", "Missing", "Intensity", "Geometry", "Contradiction", "Cost")
+SECTIONS = ("Results", "Threshold", "Missing", "Intensity", "Calibration", "Confusion", "Geometry",
+            "Contradiction", "Cost")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_every_section_has_its_table_and_picture(report: Path) -> None:
     figures = sorted(path.stem for path in (report.parent / "figures").glob("*.svg"))
     assert figures == sorted(
         f"demo-{name}" for name in
-        ("results", "thresholds", "missing", "intensity", "geometry", "projection", "conflict")
+        ("results", "thresholds", "missing", "intensity", "calibration", "confusion", "geometry",
+         "projection", "conflict")
     )  # fmt: skip
     tables = {path.stem for path in (report.parent / "tables").glob("*.md")}
     assert {"demo-validation", "demo-validation-differences", "demo-triplet"} <= tables
@@ -103,6 +105,24 @@ def test_a_legend_that_covers_data_is_found(what: str) -> None:
     assert covered(drawn[0]) == []
 
 
+def test_the_clips_have_their_words_and_their_errors_average_to_the_mae(
+    report: Path, demo: Demo
+) -> None:
+    import pandas as pd
+
+    from mmsa_suparc.data import reader
+
+    test = reader.read(demo.features)["test"]
+    words = dict(zip(map(str, test["id"]), map(str, test["raw_text"]), strict=True))
+    table = pd.read_csv(report.parent / "tables" / "demo-clips.csv")
+    assert dict(zip(table["id"], table["words"], strict=True)) == words
+    summary = json.loads((report.parent / "summary.json").read_text())
+    for variant, found in summary["datasets"]["demo"]["variants"].items():
+        mean = table[f"{variant}: error"].mean()
+        assert mean == pytest.approx(found["test"]["MAE"]["mean"], abs=1e-4)
+    assert "<h2>Clips of demo</h2>" in report.read_text()
+
+
 def test_complete_inputs_give_the_run_s_own_predictions(report: Path) -> None:
     """The probe loads the model from its folder: what it predicts must be what was recorded."""
     import pandas as pd
@@ -141,6 +161,8 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
       })));
     document.title = JSON.stringify({
       up, down: numbers(),
+      sorted: [...table.tHead.querySelectorAll("[aria-sort]")]
+        .map(head => `${head.textContent} ${head.getAttribute("aria-sort")}`),
       pictures: [...document.querySelectorAll("figure svg")]
         .map(picture => picture.getBoundingClientRect().width),
       cut: texts.filter(({box, picture}) => box.left < picture.left - 1
@@ -169,10 +191,11 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
     assert found["up"] == sorted(found["up"])
     assert found["down"] == sorted(found["down"], reverse=True)
     assert len(found["up"]) >= 4
-    assert len(found["pictures"]) == 7
+    assert found["sorted"] == ["MAE ↓ descending"]
+    assert len(found["pictures"]) == 9
     assert min(found["pictures"]) > 100
     assert found["requests"] == 0
     assert found["cut"] == []
     assert found["covered"] == []
-    numbers = [f"Figure {place}." for place in range(1, 8)]
+    numbers = [f"Figure {place}." for place in range(1, 10)]
     assert [one for one in found["captions"] if one.startswith("Figure")] == numbers

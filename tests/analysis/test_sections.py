@@ -13,7 +13,7 @@ import torch
 
 from mmsa_suparc.analysis import conflict, geometry, intensity, overview
 from mmsa_suparc.analysis import threshold as threshold_study
-from mmsa_suparc.analysis.section import few
+from mmsa_suparc.analysis.chosen import few
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, compare
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.losses.pairs import positive_pairs

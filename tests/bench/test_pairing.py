@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmsa_suparc.analysis import conflict, geometry, intensity, missing
+from mmsa_suparc.analysis import calibration, conflict, geometry, intensity, missing
 from mmsa_suparc.analysis.report import write_report
 from mmsa_suparc.bench.comparisons import compare
 from mmsa_suparc.bench.probes import subset_name
@@ -66,7 +66,8 @@ def test_rows_in_another_order_make_no_difference(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [intensity.section, missing.section, geometry.section, conflict.section]
+    "section",
+    [calibration.section, intensity.section, missing.section, geometry.section, conflict.section],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_every_section_joins_by_id(section: Callable, tmp_path: Path) -> None:
