@@ -88,8 +88,7 @@ def fit(
         seed: of the order of the clips.
         on_best: called with the weights (on the CPU) each time validation improves.
         on_epoch: called with the epoch's row: ``epoch``, ``loss`` and ``loss_<term>``,
-            ``valid_<metric>``, ``learning_rate``, ``train_seconds``, ``valid_seconds``, ``best``,
-            and what :func:`~mmsa_suparc.training.memory.peak_memory` tells.
+            ``valid_<metric>``, ``learning_rate``, ``*_seconds``, ``peak_*_mib``, ``best``.
         states: where the full state is saved after epochs (``config.save_every``) and at the end
             of the training, whatever ends it; from where the training goes on if there is one.
         should_stop: asked after each step; True ends the training with
