@@ -158,8 +158,9 @@ def take_from_data(args: Any, dataset: Any) -> None:
     """Set what the toolkit's configuration files claim about the data from the data itself.
 
     The number of training clips; the text width (the toolkit writes 768); SELF_MM's
-    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width;
-    TFR_NET's number of temporal heads, which must divide all three sequence lengths.
+    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width, and
+    that unaligned sequences are averaged to the text's length, as the toolkit does for its other
+    models of word-aligned data; TFR_NET's number of temporal heads, which must divide all three sequence lengths.
     """
     if args.get("use_bert"):
         width = int(text.encoder_config(args["pretrained"]).hidden_size)
@@ -168,6 +169,8 @@ def take_from_data(args: Any, dataset: Any) -> None:
             args["text_out"] = width
     if args["model_name"] == "mctn":  # pads all three to it
         args["output_dim"] = max(args["feature_dims"])
+        if len(set(dataset.get_seq_len())) > 1:
+            args["need_model_aligned"] = True
     if dataset.mode == "train":
         args["train_samples"] = len(dataset)
         if "num_temporal_head" in args:
