@@ -15,7 +15,7 @@ from mmsa_suparc.bench.statistics import interval
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.runs.folder import RunFolder
-from mmsa_suparc.serving.any_model import predict_file
+from mmsa_suparc.serving.any_model import RunPredictor, load_predictor
 from mmsa_suparc.serving.prediction import Classes, scores_table
 from mmsa_suparc.serving.predictor import SupArcPredictor
 
@@ -67,14 +67,18 @@ class RunResult:
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
-    def predictor(self, seed: int | None = None, **options: Any) -> SupArcPredictor:
-        """The trained model of a seed, to be asked; see :meth:`SupArcPredictor.from_run`.
+    def predictor(self, seed: int | None = None, **options: Any) -> SupArcPredictor | RunPredictor:
+        """The trained model of a seed, to be asked, whichever model it is: ``predict``,
+        ``predict_many``, ``predict_over_time``, ``predict_file``.
 
         Args:
             seed: by default the one with the best validation MAE.
-            options: ``device``, ``precision``, ``batch_size`` …
+            options: of :meth:`SupArcPredictor.from_run`: ``device``, ``classes`` …
+
+        Returns:
+            A :class:`SupArcPredictor`, or for any other model a :class:`RunPredictor`.
         """
-        return SupArcPredictor.from_run(self.folder, seed=seed, **options)
+        return load_predictor(self.folder, seed=seed, **options)
 
     def predict_file(
         self,
@@ -99,9 +103,8 @@ class RunResult:
         Raises:
             UserError: a file that does not fit the model.
         """
-        names, found = predict_file(
-            self.folder, features, seed=seed, device=device, classes=classes
-        )
+        asked = self.predictor(seed, device=device, classes=classes)
+        names, found = asked.predict_file(features)
         return pd.DataFrame(scores_table(names, found))
 
     def plot(self) -> Picture:

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [word for word in given if word != NO_COLOR_FLAG]
     _let_every_character_print()
-    with _colors(wanted=len(arguments) == len(given)):
+    with _colors(wanted=len(arguments) == len(given)), _drawing_to_files():
         return _answer(arguments)
 
 
@@ -175,19 +175,28 @@ def _report(message: str, status: int, verbose: int) -> int:
     return status
 
 
-@contextlib.contextmanager
-def _colors(*, wanted: bool) -> Iterator[None]:
+def _colors(*, wanted: bool) -> contextlib.AbstractContextManager[None]:
     """Unless they are wanted, this process and those that it starts use none."""
-    before = os.environ.get("NO_COLOR")
-    if not wanted:
-        os.environ["NO_COLOR"] = "1"
+    return contextlib.nullcontext() if wanted else _variable("NO_COLOR", "1")
+
+
+def _drawing_to_files() -> contextlib.AbstractContextManager[None]:
+    """Whatever a notebook or a user's shell draws with, the command draws to files: matplotlib
+    refuses to be imported where the variable names a backend that is not there."""
+    return _variable("MPLBACKEND", "agg")
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Within this block an environment variable has this value."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        if not wanted:
-            del os.environ["NO_COLOR"]
-            if before is not None:
-                os.environ["NO_COLOR"] = before
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _as_error(line: str) -> str:

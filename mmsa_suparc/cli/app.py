@@ -64,7 +64,9 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.runs.records import Records
 
     limits = extraction_limits(options)
-    Records(Path(options.run).expanduser()).to_serve(options.seed)  # or refuse it at once
+    Records(Path(options.run).expanduser()).to_serve(
+        options.seed, any_model=True
+    )  # or refuse it at once
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401
@@ -72,13 +74,14 @@ def handle(options: argparse.Namespace) -> int:
         raise UserError("Gradio is not installed; pip install 'mmsa-suparc[app]'") from None
     quiet_libraries(options.verbose)
     from mmsa_suparc.serving import app, example, seeds
-    from mmsa_suparc.serving.predictor import SupArcPredictor
+    from mmsa_suparc.serving.any_model import load_predictor
 
     end_cleanly()
     _check_port(options.host, options.port)
     run = Path(options.run).expanduser()
     how = {"fet_python": options.fet_python, "limits": limits}
-    predictor = SupArcPredictor.from_run(run, seed=options.seed, **how)
+    predictor = load_predictor(run, seed=options.seed, **how)
+    predictor.require_clips()
     video = None if options.example is None else Path(options.example).expanduser()
     shown = example.of(predictor.serving, video, options.example_words)
     more = options.most_seeds - 1 if options.seed is None else 0

@@ -1,4 +1,4 @@
-"""Score clips with a trained SupArc, and say what each modality did.
+"""Score clips with a trained model, and say what each modality did.
 
   mmsa predict --run runs/mine --video clip.mp4 --text "I liked it a lot"
   mmsa predict --run runs/mine --csv clips.csv --out scores.csv     columns path, text
@@ -7,7 +7,8 @@
 
 Without words text is a missing modality; --speech-recognition takes them from the sound, with a
 model of yours. A video needs a model that was trained on a file of mmsa extract: its features are
-then made in the same way. A run of another model takes --features alone.
+then made in the same way. A model of the toolkit also needs its text encoder, where the run had it;
+a modality that is left out is zeros to it, which is said.
 
 Exit status: 0 done, 1 a clip of --csv could not be scored, 2 bad input.
 """
@@ -86,30 +87,25 @@ def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
     values.device(options.device)
     run = Records(Path(options.run).expanduser())
-    record = run.to_serve(options.seed, any_model=bool(options.features))  # or refuse it at once
-    from mmsa_suparc.serving.predictor import SupArcPredictor
+    run.to_serve(options.seed, any_model=True)  # or refuse it at once
+    from mmsa_suparc.serving.any_model import load_predictor
     from mmsa_suparc.training.runtime import find_device
 
-    if record["model"] != "suparc":
-        from mmsa_suparc.serving.any_model import predict_file
-
-        _tell(options, *predict_file(
-            options.run, options.features, seed=record["seed"],
-            device=str(find_device(options.device)), classes=options.classes,
-        ))  # fmt: skip
-        return 0
-    predictor = SupArcPredictor.from_run(
+    predictor = load_predictor(
         options.run, seed=options.seed, fet_python=options.fet_python, limits=limits,
         device=str(find_device(options.device)), precision=options.precision,
         classes=options.classes,
     )  # fmt: skip
     try:
         if options.every:
+            predictor.require_clips()
             _tell_over_time(options, predictor, limits)
             return 0
+        faults: list[str] = []
         if options.features:
-            names, found, faults = _of_features(predictor, options.features)
+            names, found = predictor.predict_file(options.features)
         else:
+            predictor.require_clips()
             names, found, faults = _of_videos(predictor, options, limits)
     finally:
         predictor.close()
@@ -117,39 +113,6 @@ def handle(options: argparse.Namespace) -> int:
     for fault in faults:
         print(f"skipped: {fault}", file=sys.stderr)
     return 1 if faults else 0
-
-
-def _of_features(predictor: Any, name: str) -> tuple[list[str], list[Any], list[str]]:
-    from mmsa_suparc.data import feature_cache, reader, schema, text
-    from mmsa_suparc.toolkit.features import aligned_lengths
-
-    path = Path(name).expanduser()
-    content = schema.normalised(reader.read(path))
-    aligned = bool(predictor.serving.config.get("need_data_aligned"))
-    faults = schema.check(content, schema.Rules(lengths=not aligned, allow_leak=True))
-    if faults:
-        raise schema.FaultsError(path, faults)
-    # As in training: silence, and tokens that are the encoder's own.
-    encoder = str(predictor.serving.encoder)
-    content = text.with_tokens(feature_cache.in_memory(content), encoder, path)
-    names, found = [], []
-    for split, fields in content.items():
-        wanted: dict[str, Any] = {
-            key: fields[key]
-            for key in ("text_bert", "raw_text", "audio", "vision", "audio_lengths",
-                        "vision_lengths")
-            if key in fields
-        }  # fmt: skip
-        if aligned:
-            wanted |= {
-                f"{name}_lengths": aligned_lengths(
-                    fields["text_bert"], fields["raw_text"], fields[name]
-                )
-                for name in ("audio", "vision")
-            }
-        found += predictor.predict_features(wanted)
-        names += [f"{split}/{clip}" for clip in fields["id"]]
-    return names, found, []
 
 
 def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:

@@ -127,6 +127,12 @@ def feature_file(
     }
 
 
+def text_features(text_bert: np.ndarray, seed: int = 2026) -> np.ndarray:
+    """``text`` (N, L, W) of tokens (N, 3, L), as the embedded data set has it: a vector a token."""
+    recipe = _Recipe.draw(np.random.default_rng(seed), SHAPES["demo"])
+    return recipe.vectors(text_bert).whole()
+
+
 Fields = Iterator[tuple[str, "np.ndarray | Blocks"]]
 
 
@@ -175,7 +181,7 @@ class _Recipe:
             text_bert[row, 0, : len(tokens)] = [ids[token] for token in tokens]
             text_bert[row, 1, : len(tokens)] = 1
         yield "raw_text", np.array(texts)
-        yield "text", self._vectors(text_bert)
+        yield "text", self.vectors(text_bert)
         yield "text_bert", text_bert
         lengths = {}
         for name, direction, longest in (
@@ -197,7 +203,7 @@ class _Recipe:
                 label = _labels(values, shape.highest).astype(np.float32)
                 yield f"regression_labels_{name[0].upper()}", label
 
-    def _vectors(self, text_bert: np.ndarray) -> Blocks:
+    def vectors(self, text_bert: np.ndarray) -> Blocks:
         """A vector a token, zeros behind each text's end."""
         count, _, tokens = text_bert.shape
         blocks = (

@@ -54,14 +54,15 @@ def _with_kept_states(content: FeatureFile, encoder: str, key: str, device: str)
     for split in content:
         path = cache_folder("text") / f"{key}-{split}.npy"
         if not path.is_file():
-            model = model or _load_encoder(encoder).to(device)
+            model = model or load_encoder(encoder).to(device)
             states = hidden_states(model, content[split]["text_bert"], label=f"text of {split}")
             write_atomically(path, lambda file, s=states: np.save(file, s))  # type: ignore[misc]
         result[split] = {**content[split], "text": np.load(path, mmap_mode="r")}
     return result
 
 
-def _load_encoder(name: str) -> Any:
+def load_encoder(name: str) -> Any:
+    """A text encoder to be asked, of a folder or a name on the hub."""
     from transformers import AutoModel
 
     with loading(name) as options:

@@ -4,8 +4,8 @@
 
     records.jsonl      a record a finished seed: the facts
     results.csv        a view of them: test metrics, a row a seed
-    serving.json       of SupArc: what a predictor needs to know, and encoder/ with the text
-    encoder/           encoder's configuration and tokenizer
+    serving.json       what a predictor needs to know
+    encoder/           of SupArc: the text encoder's configuration and tokenizer
     curves.png         training curves
     table.json         the row that it gave to the toolkit's table
     .lock              held while a run works here

@@ -20,8 +20,9 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import check_tokens, find_encoder
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.names import SPLITS
-from mmsa_suparc.runs import identity, servable, tracking
+from mmsa_suparc.runs import identity, tracking
 from mmsa_suparc.runs.folder import RunFolder
+from mmsa_suparc.runs.known import known_range
 from mmsa_suparc.toolkit import catalogue, registry, settings
 from mmsa_suparc.toolkit.datasets import treated_as
 from mmsa_suparc.toolkit.settings import ModelConfig
@@ -187,9 +188,9 @@ def validate_inputs(request: Request) -> None:
     settings.find_inputs(path, request.feature_files)
     content = request.file()
     encoder = request.encoder()
-    known = servable.known_range(config, content)
+    scores = known_range(config, content)
     rules = schema.Rules(
-        score_range=None if request.allow_label_range else known,
+        score_range=None if request.allow_label_range else scores,
         lengths=not config.values["need_data_aligned"],
         unimodal="sims" in treated_as(config.dataset),
         allow_leak=request.allow_leak,

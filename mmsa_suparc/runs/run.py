@@ -18,6 +18,7 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.runs import environment, servable, toolkit_table, tracking
 from mmsa_suparc.runs.folder import SeedFolder
+from mmsa_suparc.runs.known import known_range
 from mmsa_suparc.runs.request import (
     Request,
     refuse_launcher,
@@ -225,10 +226,9 @@ def _keep(
 ) -> Record:
     """Complete the seed's folder with what it gave; the record of it."""
     config = request.config
-    if config.model == "suparc":
-        content = request.content()
-        scores = servable.known_range(config, content)
-        servable.write(request.folder, args, content=content, scores=scores)
+    content = request.content()
+    scores = known_range(config, content)
+    servable.write(request.folder, args, content=content, scores=scores)
     checksum = folder.keep(
         result.weights, identity=identity, predictions=result.predictions,
         metrics=result.metrics, diagnostics=result.diagnostics,

@@ -1,20 +1,20 @@
-"""What a run folder keeps so that its SupArc answers without the data that it was trained on.
+"""What a run folder keeps so that its model answers without the data that it was trained on.
 
-``serving.json``: widths of audio and vision, tokens, score range, the recipe of the features.
-``encoder/``: the text encoder's configuration and tokenizer; its weights are among the model's.
+``serving.json``: widths of audio and vision, tokens, score range, the recipe of the features; of a
+model that is not SupArc also frames, and where its text came from.
+``encoder/``, of SupArc: the text encoder's configuration and tokenizer; its weights are among the
+model's. Any other model needs the encoder itself.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ValidationError
 
 from mmsa_suparc.config import SupArcConfig, first_of
 from mmsa_suparc.data import reader
@@ -22,67 +22,41 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.text import TOKENS, loading, tokenise
 from mmsa_suparc.errors import UserError, in_a_line
 from mmsa_suparc.model import SupArc
-from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.plain_files import read_mapping
 from mmsa_suparc.runs.encoder import Shapes, tokenizer_of, transformer_of
-from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS, RunFolder
+from mmsa_suparc.runs.folder import ENCODER, WEIGHTS, RunFolder
+from mmsa_suparc.runs.known import (
+    Content,
+    Known,
+    Origin,
+    content_of,
+    form_of,
+    known_fields,
+    range_of,
+    record_of,
+)
 from mmsa_suparc.runs.trainer import config_of
-from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training.checkpoint import load_finite, shapes_of
-from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
+from mmsa_suparc.videos.recipe import FROM_VIDEO
 
-#: Values a frame, and tokens a text, at most.
-WIDEST, LONGEST = 65_536, 4_096
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Serving:
-    """A SupArc ready to be asked, and what it wants to be given.
+class Serving(Known):
+    """A SupArc ready to be asked, see :class:`Known`.
 
     Args:
         model: in evaluation mode.
         tokenizer: of its text encoder.
-        tokens: L, the longest text.
-        widths: values a frame by modality.
-        score_range: lowest and highest score.
-        recipe: how its features were made of videos; None where they were not.
-        normalise: by modality; none where no training clip had it.
-        precision: in which the run computed its own predictions.
-        config: the run's values.
-        seed: of the training.
         encoder: folder with the text encoder's configuration and tokenizer.
-        content: what ``serving.json`` holds.
         origin: what the model was made of, and how good it was.
     """
 
     model: SupArc
     tokenizer: Any
-    tokens: int
-    widths: dict[str, int]
-    score_range: tuple[float, float]
-    recipe: Recipe | None
-    normalise: dict[str, Normalisation]
-    precision: Literal["fp32", "bf16", "fp16"]
-    config: dict[str, Any]
-    seed: int
     encoder: Path
-    content: dict[str, Any]
     origin: Origin
-
-
-class Origin(BaseModel):
-    """What a model was made of, for its card.
-
-    Args:
-        data: fingerprint of the feature file.
-        encoder: of the text encoder.
-        test: the test metrics of the run's finished seeds, this model's among them.
-    """
-
-    data: Annotated[str, Field(max_length=200)] = ""
-    encoder: Annotated[str, Field(max_length=200)] = ""
-    test: dict[int, dict[str, float]] = {}
 
 
 def write(
@@ -92,7 +66,7 @@ def write(
     content: reader.FeatureFile,
     scores: tuple[float, float] | None,
 ) -> None:
-    """Keep what :func:`load` needs, once a run folder.
+    """Keep what :func:`load` or :func:`load_form` needs, once a run folder.
 
     Args:
         folder: of the run.
@@ -100,22 +74,27 @@ def write(
         content: the feature file.
         scores: lowest and highest score, where they are known.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     train = content["train"]
-    record = record_of(content)
-    labels = np.asarray(train["regression_labels"], dtype=float)
-    low, high = scores or (float(labels.min()), float(labels.max()))
-    with loading(args["pretrained"]) as options:
-        for kind in (AutoConfig, AutoTokenizer):
-            kind.from_pretrained(args["pretrained"], **options).save_pretrained(folder.encoder)
+    low, high = scores or range_of(content)
     serving = {
         "widths": {name: int(train[name].shape[2]) for name in FROM_VIDEO},
         "tokens": int(train["text_bert"].shape[2]) if "text_bert" in train else TOKENS,
         "score_range": [low, high],
-        "features": record,
+        "features": record_of(content),
     }
+    if args["model_name"] == "suparc":
+        _keep_encoder(folder, args["pretrained"])
+    else:
+        serving |= form_of(content, args)
     folder.write_serving(serving)
+
+
+def _keep_encoder(folder: RunFolder, name: str) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    with loading(name) as options:
+        for kind in (AutoConfig, AutoTokenizer):
+            kind.from_pretrained(name, **options).save_pretrained(folder.encoder)
 
 
 def load(run_dir: Path, seed: int | None = None) -> Serving:
@@ -171,7 +150,7 @@ def load_saved(folder: Path) -> Serving:
     values = read_mapping(folder / "config.json")
     shapes = shapes_of(folder / WEIGHTS)
     return assemble(
-        serving, values, folder / ENCODER, shapes, seed=_content_of(serving).seed,
+        serving, values, folder / ENCODER, shapes, seed=content_of(serving).seed,
         weights=lambda: load_finite(folder / WEIGHTS),
     )  # fmt: skip
 
@@ -201,7 +180,7 @@ def assemble(
     Raises:
         UserError: they do not fit each other, or a part is not what it should be.
     """
-    content = _content_of(serving)
+    content = content_of(serving)
     config = _config_of(values)
     widths = content.widths.model_dump()
 
@@ -219,56 +198,10 @@ def assemble(
     model.load_state_dict(weights())
     model.eval().requires_grad_(False)
     _try(model, tokenizer, content)
-    features = content.features
     return Serving(
-        model=model,
-        tokenizer=tokenizer,
-        tokens=content.tokens,
-        widths=widths,
-        score_range=content.score_range,
-        recipe=of_json(features.get("recipe", {})) if features else None,
-        normalise={
-            name: Normalisation.from_json(features[name], widths[name])
-            for name in FROM_VIDEO
-            if name in features
-        },
-        precision=content.precision,
-        config=values,
-        seed=seed,
-        encoder=encoder,
-        content=serving,
-        origin=content.origin,
-    )
-
-
-class _Widths(BaseModel):
-    audio: Annotated[int, Field(ge=1, le=WIDEST)]
-    vision: Annotated[int, Field(ge=1, le=WIDEST)]
-
-
-class _Content(BaseModel):
-    """``serving.json``."""
-
-    widths: _Widths
-    tokens: Annotated[int, Field(ge=3, le=LONGEST)]
-    score_range: tuple[FiniteFloat, FiniteFloat]
-    features: dict[str, Any] = {}
-    seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    origin: Origin = Origin()
-
-    @model_validator(mode="after")
-    def _in_order(self) -> _Content:
-        if self.score_range[0] > self.score_range[1]:
-            raise ValueError(f"score_range {self.score_range}; expected the lowest score first")
-        return self
-
-
-def _content_of(serving: dict[str, Any]) -> _Content:
-    try:
-        return _Content.model_validate(serving)
-    except ValidationError as error:
-        raise UserError(f"{SERVING}: {first_of(error)}") from None
+        **known_fields(content, serving, values, seed), model=model, tokenizer=tokenizer,
+        encoder=encoder, origin=content.origin,
+    )  # fmt: skip
 
 
 def _config_of(values: dict[str, Any]) -> SupArcConfig:
@@ -288,7 +221,7 @@ def _refuse_other_shapes(network: SupArc, shapes: Shapes) -> None:
             )
 
 
-def _try(model: SupArc, tokenizer: Any, content: _Content) -> None:
+def _try(model: SupArc, tokenizer: Any, content: Content) -> None:
     """Score one clip: an encoder may have the right tensors and still not compute."""
     text = torch.as_tensor(tokenise(tokenizer, ["a"], length=content.tokens))
     frames = [torch.zeros(1, 1, width) for width in (content.widths.audio, content.widths.vision)]
@@ -302,21 +235,3 @@ def _try(model: SupArc, tokenizer: Any, content: _Content) -> None:
         ) from None
     if not bool(torch.isfinite(score).all()):
         raise UserError("weights: they give a score that is not finite; train again")
-
-
-def record_of(content: reader.FeatureFile) -> dict[str, Any]:
-    """What ``mmsa extract`` wrote of a feature file; nothing for other files."""
-    try:
-        found = json.loads(content["train"].get("recipe", "{}"))
-    except (TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def known_range(config: ModelConfig, content: reader.FeatureFile) -> tuple[float, float] | None:
-    """Lowest and highest score, where they are known: as the user says, as the file says, or as
-    the data set has them."""
-    said = config.values.get("score_range")
-    if said and "score_range" not in config.chosen:
-        said = record_of(content).get("score_range", said)
-    return (said[0], said[1]) if said else SCORE_RANGES.get(config.dataset)

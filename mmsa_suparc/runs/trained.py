@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs.folder import RunFolder
 from mmsa_suparc.runs.recorder import Recorder
 from mmsa_suparc.runs.seeds import build
-from mmsa_suparc.toolkit import registry, settings
+from mmsa_suparc.toolkit import features, registry, settings
+from mmsa_suparc.toolkit.calls import dataset
 from mmsa_suparc.toolkit.loaders import batch_size_of, make_loader
 
 
@@ -36,10 +38,17 @@ class Trained:
     model: Any
     trainer: Any
     loaders: dict[str, Any]
+    args: Any
+    batch_size: int | None = None  # by default the run's
 
     @property
     def is_suparc(self) -> bool:
         return self.config.model == "suparc"
+
+    @property
+    def knows_masks(self) -> bool:
+        """Whether the model is told what is missing."""
+        return registry.trainer_offers(self.config.model, "takes_arrays")
 
     def ids(self, split: str) -> list[str]:
         """The clips' names, as every table of a run has them."""
@@ -55,16 +64,25 @@ class Trained:
         return Inputs(
             np.asarray(data.text), np.asarray(data.audio), np.asarray(data.vision), **lengths,
             text_is_tokens=bool(self.config.values["use_bert"]),
-            model_knows_masks=registry.trainer_offers(self.config.model, "takes_arrays"),
+            model_knows_masks=self.knows_masks,
         )  # fmt: skip
 
     def predict(self, split: str, inputs: Inputs | None = None) -> np.ndarray:
         """Scores (N,) of a split, or of other inputs in its place."""
         loader = self.loaders[split] if inputs is None else self._loader_of(split, inputs)
-        _, prediction = Recorder(self.trainer, epochs=None, on_epoch=lambda row: None).test(
-            self.model, loader, "valid" if split == "valid" else "test"
-        )
-        return prediction.numpy()
+        return self._test(loader, "valid" if split == "valid" else "test")
+
+    def score(self, fields: Mapping[str, Any]) -> np.ndarray:
+        """Scores (N,) of clips that are given as a feature file's split has them, read by the
+        toolkit as in training; see :func:`mmsa_suparc.toolkit.calls.dataset`."""
+        count = len(fields["id"])
+        if count == 1:  # some models fail on a batch of one clip
+            fields = {name: np.concatenate([value, value]) for name, value in fields.items()}
+        return self._test(self._in_order(dataset(self.args, fields)), "test")[:count]
+
+    def _test(self, loader: Any, split: str) -> np.ndarray:
+        recorder = Recorder(self.trainer, epochs=None, on_epoch=lambda row: None)
+        return recorder.test(self.model, loader, split)[1].numpy()
 
     def _loader_of(self, split: str, inputs: Inputs) -> Any:
         data = copy.copy(self.loaders[split].dataset)
@@ -72,7 +90,10 @@ class Trained:
             value = getattr(inputs, name)
             if value is not None:
                 setattr(data, name, value)
-        size = batch_size_of(self.loaders[split])
+        return self._in_order(data)
+
+    def _in_order(self, data: Any) -> Any:
+        size = self.batch_size or batch_size_of(self.loaders["test"])
         return make_loader(data, SequentialSampler(data), batch_size=size)
 
     def scores(self) -> pd.DataFrame:
@@ -108,6 +129,7 @@ def load_trained(
     *,
     device: torch.device | str = "cpu",
     here: Mapping[str, str] | None = None,
+    content: reader.FeatureFile | None = None,
 ) -> Trained:
     """The model that a run left for a seed.
 
@@ -117,6 +139,8 @@ def load_trained(
         device: where the model goes.
         here: where this machine has what the run's configuration names, see
             ``settings.ModelConfig``.
+        content: splits in place of the run's feature file, which is then not needed; their text
+            fits the encoder.
 
     Raises:
         UserError: no such seed there, or weights that are not those of the record.
@@ -133,6 +157,9 @@ def load_trained(
     config = settings.load(model, dataset, overrides=[Layer(str(folder.path), values)])
     config = replace(config, here=here or {})
     args = settings.run_args(config, device=torch.device(device), checkpoint=Path(os.devnull))
-    loaders, network, trainer = build(args, seed=seed)
+    with contextlib.nullcontext() if content is None else features.given(content):
+        loaders, network, trainer = build(args, seed=seed)
     network.load_state_dict(weights)
-    return Trained(config, network.eval(), trainer, loaders)
+    if not hasattr(trainer, "model"):  # the toolkit's MMIM and MCTN tests know that of its training
+        trainer.model = network
+    return Trained(config, network.eval(), trainer, loaders, args)

@@ -21,10 +21,10 @@ from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.serving import example as examples
 from mmsa_suparc.serving import shown
+from mmsa_suparc.serving.asking import NOTHING, ClipPredictor
 from mmsa_suparc.serving.example import Example
 from mmsa_suparc.serving.guard import FORM, Guard
 from mmsa_suparc.serving.prediction import Prediction
-from mmsa_suparc.serving.predictor import SupArcPredictor
 from mmsa_suparc.videos.fet import ClipFeatures
 
 #: Seconds after which Gradio deletes what was uploaded and not scored.
@@ -46,7 +46,7 @@ class ReadClip:
     """A clip whose features are there, until the page is closed.
 
     Args:
-        features: of a video; or arrays, as :meth:`SupArcPredictor.predict_features` takes them.
+        features: of a video; or arrays, as :meth:`ClipPredictor.predict_features` takes them.
         name: as the history calls it.
     """
 
@@ -65,8 +65,8 @@ class Page:
 
     def __init__(
         self,
-        predictor: SupArcPredictor,
-        others: Sequence[SupArcPredictor] = (),
+        predictor: ClipPredictor,
+        others: Sequence[ClipPredictor] = (),
         example: Example | None = None,
     ) -> None:
         self.predictor = predictor
@@ -121,9 +121,11 @@ class Page:
         chosen = tuple(name for name in MODALITIES if name in present)
         try:
             found = [self._ask(one, clip, text, chosen) for one in self.all]
-        except UserError:
-            told = _words("Nothing to score: upload a clip or type its words, and tick a box.")
-            return told, tried.shown(), tried
+        except UserError as error:
+            told = "Nothing to score: upload a clip or type its words, and tick a box."
+            if NOTHING not in str(error):
+                told = str(error)
+            return _words(told), tried.shown(), tried
         served = self.predictor.serving
         spread = shown.Spread.of([one.score for one in found])
         name = clip.name if clip is not None else ""
@@ -132,7 +134,7 @@ class Page:
 
     @staticmethod
     def _ask(
-        predictor: SupArcPredictor, clip: ReadClip | None, text: str, chosen: tuple[str, ...]
+        predictor: ClipPredictor, clip: ReadClip | None, text: str, chosen: tuple[str, ...]
     ) -> Prediction:
         features = clip.features if clip is not None else ClipFeatures(None, None, (), 0.0)
         if isinstance(features, ClipFeatures):
@@ -169,6 +171,8 @@ def blocks(page: Page) -> Any:
 
     with gr.Blocks(title="mmsa-suparc", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as made:
         gr.Markdown("# How does a clip sound, look and read?")
+        if page.predictor.caution:
+            gr.HTML(_words(page.predictor.caution), elem_id="caution")
         clip, tried = gr.State(None), gr.State(None)
         with gr.Row():
             with gr.Column():

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmsa_suparc.data import demo
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.runs.servable import Serving
+from mmsa_suparc.runs.known import Known
 
 WORDS = "well , the acting was really good but the ending was somewhat dull ."
 #: Of so many clips of the embedded data set this one is shown: its words praise a film, and its
@@ -32,7 +32,7 @@ class Example:
     features: Mapping[str, Any] | None = None
 
 
-def of(served: Serving, video: Path | None, words: str | None) -> Example:
+def of(served: Known, video: Path | None, words: str | None) -> Example:
     """The example of a model: as the user says, else a clip of the embedded data set for a model
     that was trained on that, else words alone.
 

@@ -1,4 +1,4 @@
-"""What a trained SupArc is given: features as in a feature file, checked and made tensors."""
+"""What a trained model is given: features as in a feature file, checked; SupArc's as tensors."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ def clips_of(features: Mapping[str, Any], served: Serving) -> Clips:
     Raises:
         UserError: a wrong width or shape, numbers that are not finite, unknown token ids.
     """
-    sizes = {name: len(features[name]) for name in
-             ("raw_text", "text_bert", *FROM_VIDEO) if name in features}  # fmt: skip
-    if not sizes or len(set(sizes.values())) != 1:
-        raise UserError(f"features of {sizes or 'nothing'}; expected as many clips of each")
-    count = next(iter(sizes.values()))
+    count = count_of(features)
     if "text_bert" in features:
         tokens = np.asarray(features["text_bert"])
         tokens = without_blank(tokens, features.get("raw_text", ["some"] * count))
@@ -45,23 +41,48 @@ def clips_of(features: Mapping[str, Any], served: Serving) -> Clips:
         )
     inputs: dict[str, Any] = {}
     for name in FROM_VIDEO:
-        width = served.widths[name]
-        lacking = name not in features
-        frames = np.zeros((count, 1, width)) if lacking else np.asarray(features[name])
-        if frames.ndim != 3 or frames.shape[2] != width:
-            raise UserError(
-                f"{name}: shape {frames.shape}; this model expects (clips, frames, {width}): "
-                "features of another recipe?"
-            )
-        if not np.isfinite(frames).all():
-            raise UserError(f"{name}: numbers that are not finite")
-        full = [0 if lacking else frames.shape[1]] * count
-        lengths = np.asarray(features.get(f"{name}_lengths", full)).reshape(-1)
-        inputs[name] = torch.as_tensor(frames.astype(np.float32))
-        inputs[f"{name}_lengths"] = torch.as_tensor(lengths.astype(np.int64))
+        frames, lengths = frames_of(features, name, served.widths[name], count)
+        inputs[name] = torch.as_tensor(frames)
+        inputs[f"{name}_lengths"] = torch.as_tensor(lengths)
     return Clips(
         text=torch.as_tensor(np.array(tokens)).long(),
         **inputs,
         scores=torch.zeros(count),
         index=torch.arange(count),
     )
+
+
+def count_of(features: Mapping[str, Any]) -> int:
+    """How many clips there are.
+
+    Raises:
+        UserError: none, or not as many of each field.
+    """
+    fields = ("raw_text", "text_bert", "text", *FROM_VIDEO)
+    sizes = {name: len(features[name]) for name in fields if name in features}
+    if not sizes or len(set(sizes.values())) != 1:
+        raise UserError(f"features of {sizes or 'nothing'}; expected as many clips of each")
+    return next(iter(sizes.values()))
+
+
+def frames_of(
+    features: Mapping[str, Any], name: str, width: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (N, T, D) float32 and lengths (N,) of audio or vision; of a modality that is not
+    named one frame of zeros, and lengths 0.
+
+    Raises:
+        UserError: a wrong width or shape, or numbers that are not finite.
+    """
+    lacking = name not in features
+    frames = np.zeros((count, 1, width)) if lacking else np.asarray(features[name])
+    if frames.ndim != 3 or frames.shape[2] != width:
+        raise UserError(
+            f"{name}: shape {frames.shape}; this model expects (clips, frames, {width}): "
+            "features of another recipe?"
+        )
+    if not np.isfinite(frames).all():
+        raise UserError(f"{name}: numbers that are not finite")
+    full = [0 if lacking else frames.shape[1]] * count
+    lengths = np.asarray(features.get(f"{name}_lengths", full)).reshape(-1)
+    return frames.astype(np.float32), lengths.astype(np.int64)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor
@@ -21,7 +17,7 @@ from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
 from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
 from mmsa_suparc.runs.trainer import config_of
-from mmsa_suparc.serving import many, timeline
+from mmsa_suparc.serving.asking import ClipPredictor
 from mmsa_suparc.serving.card import card, public
 from mmsa_suparc.serving.inputs import clips_of
 from mmsa_suparc.serving.prediction import (
@@ -34,13 +30,10 @@ from mmsa_suparc.serving.prediction import (
 from mmsa_suparc.training.checkpoint import save_weights
 from mmsa_suparc.training.evaluation import predict
 from mmsa_suparc.training.runtime import Precision, Runtime
-from mmsa_suparc.videos.extraction import shaped
-from mmsa_suparc.videos.fet import ClipFeatures, Extractor
-from mmsa_suparc.videos.media import ClipError, Limits
-from mmsa_suparc.videos.recipe import FROM_VIDEO, Recipe
+from mmsa_suparc.videos.media import Limits
 
 
-class SupArcPredictor(ModelHubMixin):
+class SupArcPredictor(ClipPredictor, ModelHubMixin):
     """A SupArc of a run folder; several threads may ask it, and it may be pickled.
 
     ``SupArcPredictor.from_run("runs/mine").predict(video="clip.mp4", text="I like it")``.
@@ -62,6 +55,8 @@ class SupArcPredictor(ModelHubMixin):
     Raises:
         UserError: a batch size below 1, or classes that the run's metrics do not have.
     """
+
+    serving: servable.Serving
 
     def __init__(
         self,
@@ -88,25 +83,14 @@ class SupArcPredictor(ModelHubMixin):
         self.runtime = _runtime(torch.device(device), precision, served.precision)
         self.model = served.model.to(self.runtime.device)
         self.model.text_encoder.weights_change = False
-        self._fet_python, self._limits = fet_python, limits
-        self._begin()
+        self.tokenizer, self.precision = served.tokenizer, self.runtime.precision
+        masks = (served.config.get(name) for name in ("weight_masked", "mask_rate"))
+        self.caution = "" if any(masks) else EXTRAPOLATION
+        self.begin(fet_python, limits)
 
-    def _begin(self) -> None:
-        """What belongs to this process."""
-        self._tokenising = threading.Lock()  # a fast tokenizer keeps its settings in itself
-        self._extractor: Extractor | None = None
-        if self.serving.recipe is not None:
-            self._extractor = Extractor(
-                self.serving.recipe, python=self._fet_python, limits=self._limits
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        mine = ("_tokenising", "_extractor")
-        return {name: value for name, value in self.__dict__.items() if name not in mine}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._begin()
+    @property
+    def encoder(self) -> str:
+        return str(self.serving.encoder)
 
     def __repr__(self) -> str:
         values, (low, high) = self.serving.config, self.serving.score_range
@@ -134,172 +118,17 @@ class SupArcPredictor(ModelHubMixin):
         """
         return cls(servable.load(Path(path).expanduser(), seed), **options)
 
-    def close(self) -> None:
-        """End the process that extracts features, if one was started."""
-        if self._extractor is not None:
-            self._extractor.close()
-
-    def predict(
-        self,
-        *,
-        video: str | Path | None = None,
-        text: str | None = None,
-        present: Iterable[str] = MODALITIES,
-    ) -> Prediction:
-        """Score a clip.
-
-        Args:
-            video: file; without one, audio and vision are missing.
-            text: what is said; without it, text is missing.
-            present: the modalities to use.
-
-        Raises:
-            ClipError: the video cannot be used.
-            UserError: nothing to score, or a model that was not trained on features of videos.
-        """
-        found = ClipFeatures(None, None, (), 0.0) if video is None else self.extract(video)
-        return self.predict_clip(found, text=text, present=present)
-
-    def extract(self, video: str | Path) -> ClipFeatures:
-        """The features that this model was trained on, of a video."""
-        if self._extractor is None:
-            raise UserError(
-                "this model was trained on features of which nobody said how they are made; "
-                "expected a run on a file of mmsa extract. Use --features"
-            )
-        return self._extractor(video)
-
-    def predict_clip(
-        self, clip: ClipFeatures, *, text: str | None, present: Iterable[str] = MODALITIES
-    ) -> Prediction:
-        """Score a clip whose features were extracted before; see :meth:`predict`."""
-        (found,) = self._score([clip], [text], tuple(present))
-        if isinstance(found, ClipError):
-            raise found
-        return found
-
-    def predict_many(
-        self,
-        clips: pd.DataFrame | Iterable[Mapping[str, Any]],
-        *,
-        present: Iterable[str] = MODALITIES,
-    ) -> pd.DataFrame:
-        """Score many clips; one that cannot be used stops nobody.
-
-        Args:
-            clips: a row or mapping each, with ``video`` (or ``path``), ``text`` or both, and
-                ``id`` where it has a name.
-            present: the modalities to use.
-
-        Returns:
-            A row a clip, in order: ``clip`` (its ``id``, else its video, else its place), the
-            fields of :class:`Prediction` (``warnings`` in one text), and ``error``: why it has no
-            score, else empty.
-
-        Raises:
-            UserError: a row with neither video nor text, or videos for a model that was not
-                trained on features of videos.
-        """
-        kept = tuple(present)
-        return many.table_of(
-            clips, extract=self.extract, score=lambda some, texts: self._score(some, texts, kept)
-        )
-
-    def predict_over_time(
-        self,
-        video: str | Path | ClipFeatures,
-        *,
-        every: float,
-        text: str | None = None,
-        present: Iterable[str] = MODALITIES,
-    ) -> pd.DataFrame:
-        """Score a video window by window.
-
-        Args:
-            video: a file, or the features that :meth:`extract` gave of it.
-            every: seconds of a window.
-            text: what is said in the whole clip; it counts in every window.
-            present: the modalities to use.
-
-        Returns:
-            A row a window: ``start`` and ``end`` in seconds, the fields of :class:`Prediction`,
-            and ``error``: why it has no score, else empty.
-
-        Raises:
-            ClipError: the video cannot be used.
-            UserError: a number of seconds that makes no windows.
-        """
-        clip = video if isinstance(video, ClipFeatures) else self.extract(video)
-        parts = timeline.windows(clip, every)
-        found = self._score([part for *_, part in parts], [text] * len(parts), tuple(present))
-        table = many.as_table([f"{start:g}" for start, *_ in parts], found)
-        times = {"start": [start for start, *_ in parts], "end": [end for _, end, _ in parts]}
-        return pd.concat([pd.DataFrame(times), table.drop(columns="clip")], axis=1)
-
-    def _score(
-        self, clips: Sequence[ClipFeatures], texts: Sequence[str | None], present: tuple[str, ...]
-    ) -> list[Prediction | ClipError]:
-        """A prediction a clip, or why there is none."""
-        recipe = self.serving.recipe or Recipe()
-        arrays: dict[str, Any] = {"raw_text": np.array([text or "" for text in texts], object)}
-        notes = [list(clip.notes) for clip in clips]
-        for name in FROM_VIDEO:
-            frames, lengths = shaped(clips, name, recipe, self.serving.normalise)
-            if frames.shape[2] != self.serving.widths[name]:
-                frames = np.zeros((len(clips), 1, self.serving.widths[name]), dtype=np.float32)
-            for clip, length, said in zip(clips, lengths, notes, strict=True):
-                had = getattr(clip, name)
-                if had is not None and not length:
-                    said.append(f"{name} left out: no training clip had it")
-                elif had is not None and len(had) > length:
-                    said.append(f"{name}: cut after {length} of {len(had)} frames")
-            arrays[name], arrays[f"{name}_lengths"] = frames, lengths
-        has = {name: np.asarray(arrays[f"{name}_lengths"]) > 0 for name in FROM_VIDEO}
-        has["text"] = np.array([bool((text or "").strip()) for text in texts])
-        used = self.serving.config.get("modalities", MODALITIES)
-        usable = np.zeros(len(clips), dtype=bool)
-        for name in set(present) & set(used):
-            usable |= has[name]
-        nothing = "no modality is left; expected one at least"
-        found: list[Prediction | ClipError] = [
-            ClipError("; ".join([*said, nothing])) for said in notes
-        ]
-        places = np.flatnonzero(usable)
-        if len(places):
-            some = {name: values[places] for name, values in arrays.items()}
-            scored = self.predict_features(some, present=present)
-            for place, one in zip(places, scored, strict=True):
-                found[place] = replace(one, warnings=(*notes[place], *one.warnings))
-        return found
-
     @torch.inference_mode()
     def predict_features(
         self, features: Mapping[str, Any], *, present: Iterable[str] = MODALITIES
     ) -> list[Prediction]:
-        """Score N clips.
-
-        Args:
-            features: as in a feature file: ``text_bert`` (N, 3, L) or ``raw_text`` (N strings),
-                ``audio`` (N, T_a, D_a) and ``vision`` (N, T_v, D_v), ``audio_lengths`` and
-                ``vision_lengths`` (N,): all frames by default; 0 marks a missing modality.
-                A modality that is not named is missing.
-            present: the modalities to use.
-
-        Returns:
-            One a clip, in order.
-
-        Raises:
-            UserError: a wrong width or shape, or a clip with nothing to score.
-        """
         with self._tokenising:
             clips = clips_of(features, self.serving)
         chosen = list(present)
         kept = torch.tensor([m in chosen for m in MODALITIES])
         has = self.model.presence(clips.text, clips.audio_lengths, clips.vision_lengths)
         here = has & kept  # (N, 3)
-        if not here.any(dim=1).all():
-            place = int((~here.any(dim=1)).nonzero()[0])
-            raise UserError(f"clip {place}: no modality is left; expected one at least")
+        self.require_one(here)
         # Batched as the run batched its own predictions: in bf16 padding shows in the digits.
         made: dict[str, Tensor] = {}
         whole = predict(
@@ -310,7 +139,7 @@ class SupArcPredictor(ModelHubMixin):
             raise UserError("a score that is not finite; expected other weights: train again")
         texts = features.get("raw_text")
         return [
-            self._prediction(
+            self.prediction(
                 scores[:, place], here[place], None if texts is None else str(texts[place])
             )
             for place in range(len(clips))
@@ -323,31 +152,6 @@ class SupArcPredictor(ModelHubMixin):
         encodings = Encodings(text, audio, vision, here.to(device))
         without = ~torch.eye(len(MODALITIES), dtype=torch.bool)[:, None]  # (3, 1, 3)
         return self.model.predict(self.model.fuse(encodings, without))[..., 0].float().cpu()
-
-    def _prediction(self, scores: Tensor, here: Tensor, text: str | None) -> Prediction:
-        """scores (4,): with all, and without text, audio, vision; here (3,): what was there."""
-        whole, *less = scores.tolist()
-        without = {
-            f"without_{name}": less[place] if here[place] and int(here.sum()) > 1 else None
-            for place, name in enumerate(MODALITIES)
-        }
-        warnings = [
-            f"{name} is missing" for place, name in enumerate(MODALITIES) if not here[place]
-        ]
-        if text and self._count_tokens(text) > self.serving.tokens:
-            warnings.append(f"text: cut after {self.serving.tokens} tokens")
-        masks = (self.serving.config.get(name) for name in ("weight_masked", "mask_rate"))
-        partial = int(here.sum()) > 1 or not bool(here[self.model.used.cpu()].all())
-        if partial and not any(masks):
-            warnings.append(EXTRAPOLATION)
-        return Prediction(
-            whole, self.words.of(whole), **without, warnings=tuple(warnings),
-            precision=self.runtime.precision,
-        )  # fmt: skip
-
-    def _count_tokens(self, text: str) -> int:
-        with self._tokenising:
-            return len(self.serving.tokenizer(text, truncation=False, padding=False)["input_ids"])
 
     def _save_pretrained(self, save_directory: Path) -> None:
         served = self.serving

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmsa_suparc.toolkit import context
+from mmsa_suparc.toolkit import context, features
 from mmsa_suparc.toolkit.datasets import treated_as
 from mmsa_suparc.toolkit.modules import module
 
@@ -27,6 +27,17 @@ def build(args: Any, *, seed: int, num_workers: int = 0) -> tuple[dict[str, Any]
         context.current_encoder.reset(encoder)
         context.scored_as.reset(metrics)
     return loaders, model, trainer
+
+
+def dataset(args: Any, fields: Mapping[str, Any]) -> Any:
+    """The toolkit's data set of clips that are given as a feature file's split has them.
+
+    Args:
+        args: as :func:`build` left them.
+        fields: of the split; its text fits the encoder.
+    """
+    with features.given({"test": dict(fields)}):
+        return module("data_loader").MMDataset(args, mode="test")
 
 
 def _trainer(args: Any) -> Any:

@@ -5,19 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.toolkit import installed, registry, settings
 from mmsa_suparc.toolkit.datasets import added_datasets
 from mmsa_suparc.toolkit.old_transformers import OLD
-
-
-def _needs_transformers_4() -> str | None:
-    version = metadata.version("transformers")
-    if int(version.split(".")[0]) >= 5:
-        return f"its BERT subclass fails on transformers {version}; needs transformers<5"
-    return None
 
 
 def _needs_transformers() -> str | None:
@@ -31,12 +23,8 @@ def _needs_transformers() -> str | None:
 
 #: Defects that cannot be repaired from outside, by model: a reason, or None where it runs.
 LIMITS: dict[str, Callable[[], str | None]] = {
-    "bert_mag": _needs_transformers_4,
     "cenet": _needs_transformers,  # only in the toolkit's Git version
 }
-
-#: Models of word-aligned data only, and a data set of ours that has as many frames as it likes.
-UNFIT = {("mctn", "demo")}
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ def _entry(name: str, dataset: str | None) -> Entry:
         return Entry(name, "plugin", tuple(settings.dataset_names()), None)
     known = installed.datasets_of(name)
     added = added_datasets().items()
-    own = [ours for ours, base in added if base in known and (name, ours) not in UNFIT]
+    own = [ours for ours, base in added if base in known]
     why_not = LIMITS[name]() if name in LIMITS else None
     if dataset is not None and dataset not in [*known, *own]:
         why_not = f"the toolkit configures it for {', '.join(known)} only"

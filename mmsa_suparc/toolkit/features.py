@@ -24,6 +24,7 @@ from mmsa_suparc.toolkit import registry
 
 _args: ContextVar[Any] = ContextVar("args", default=None)
 _mode: ContextVar[str] = ContextVar("mode", default="")
+_given: ContextVar[reader.FeatureFile | None] = ContextVar("given", default=None)
 
 
 @contextlib.contextmanager
@@ -36,6 +37,17 @@ def reading_for(args: Any, mode: str) -> Iterator[None]:
     finally:
         _args.reset(tokens[0])
         _mode.reset(tokens[1])
+
+
+@contextlib.contextmanager
+def given(content: reader.FeatureFile) -> Iterator[None]:
+    """Within this block :func:`prepared` answers with these splits, whatever file is asked for;
+    their text fits the encoder already."""
+    token = _given.set(content)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 def prepared(path: str | Path) -> reader.FeatureFile:
@@ -56,7 +68,10 @@ def prepared(path: str | Path) -> reader.FeatureFile:
 
 
 def _cut(path: str | Path, args: Any) -> reader.FeatureFile:
-    """The file's splits, or a fold's."""
+    """The file's splits, or a fold's; or what is given in their place."""
+    content = _given.get()
+    if content is not None:
+        return _with_frames(content, args)
     fold = fold_of(args) if args is not None else None
     if fold is None:
         return _of_file(path, args, SPLITS)
@@ -69,8 +84,7 @@ def _of_file(path: str | Path, args: Any, splits: Sequence[str]) -> reader.Featu
     takes_arrays = args is not None and registry.trainer_offers(args["model_name"], "takes_arrays")
     content = reader.read_to_train(path, at_once=takes_arrays)
     content = {split: content[split] for split in splits}
-    if args is not None and args["model_name"] not in registry.registered():
-        content = _without_empty_clips(content)
+    content = _with_frames(content, args)
     if args is None or str(path) in {args.get("feature_A"), args.get("feature_V")}:
         return content
     encoder = args["pretrained"]
@@ -85,8 +99,11 @@ def _of_file(path: str | Path, args: Any, splits: Sequence[str]) -> reader.Featu
     )
 
 
-def _without_empty_clips(content: reader.FeatureFile) -> reader.FeatureFile:
-    """Lengths of at least one frame: the toolkit's models cannot pack an empty sequence."""
+def _with_frames(content: reader.FeatureFile, args: Any) -> reader.FeatureFile:
+    """Lengths of at least one frame for the toolkit's models, which cannot pack an empty
+    sequence."""
+    if args is None or args["model_name"] in registry.registered():
+        return content
     lengths = ("audio_lengths", "vision_lengths")
     return {
         split: {k: np.maximum(v, 1) if k in lengths else v for k, v in fields.items()}
@@ -158,8 +175,10 @@ def take_from_data(args: Any, dataset: Any) -> None:
     """Set what the toolkit's configuration files claim about the data from the data itself.
 
     The number of training clips; the text width (the toolkit writes 768); SELF_MM's
-    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width;
-    TFR_NET's number of temporal heads, which must divide all three sequence lengths.
+    ``text_out``, which is the encoder's width; MCTN's ``output_dim``, the largest width, and that
+    unaligned sequences are averaged to the text's length, as the toolkit does for its other models
+    of word-aligned data; TFR_NET's number of temporal heads, which must divide all three sequence
+    lengths.
     """
     if args.get("use_bert"):
         width = int(text.encoder_config(args["pretrained"]).hidden_size)
@@ -168,6 +187,8 @@ def take_from_data(args: Any, dataset: Any) -> None:
             args["text_out"] = width
     if args["model_name"] == "mctn":  # pads all three to it
         args["output_dim"] = max(args["feature_dims"])
+        if len(set(dataset.get_seq_len())) > 1:
+            args["need_model_aligned"] = True
     if dataset.mode == "train":
         args["train_samples"] = len(dataset)
         if "num_temporal_head" in args:

@@ -71,6 +71,21 @@ def test_no_color_is_of_one_command(mmsa: object, monkeypatch: pytest.MonkeyPatc
     assert "NO_COLOR" not in os.environ
 
 
+def test_what_a_notebook_draws_with_is_not_the_commands_matter(tmp_path: Path) -> None:
+    """A cell's ``!mmsa`` inherits MPLBACKEND, and what it names may not be there."""
+    run = (
+        "import os; from mmsa_suparc import cli; import mmsa_suparc.cli.doctor as verb;"
+        "verb.handle = lambda options: __import__('matplotlib.figure') and 0;"
+        "status = cli.main(['doctor']);"
+        "raise SystemExit(status or os.environ['MPLBACKEND'] != 'nonsense')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", run], env={**os.environ, "MPLBACKEND": "nonsense"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_path_stays_on_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from mmsa_suparc.cli import main
 

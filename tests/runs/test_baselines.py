@@ -22,7 +22,7 @@ MOSI_MODELS = sorted(
 )
 MUST_RUN = {
     "tfn", "lmf", "lf_dnn", "ef_lstm", "mfn", "graph_mfn", "mfm", "self_mm", "mult", "mmim",
-    "tfr_net", "misa",
+    "tfr_net", "misa", "bert_mag", "mctn",
 }  # fmt: skip
 
 
@@ -59,6 +59,24 @@ def test_one_epoch(model: str, mmsa: Callable, small_root: Path, demo: Demo) -> 
             assert measured[split]["Loss"] == pytest.approx(error, abs=1e-4)
     row = pd.read_csv("run/results.csv").iloc[0]
     assert row["MAE"] == measured["test"]["MAE"]
+
+
+def test_mctn_trains_on_sequences_of_other_lengths_than_the_text(
+    mmsa: Callable, demo: Demo
+) -> None:
+    content = feature_file({"train": 12, "valid": 6, "test": 6})
+    for fields in content.values():
+        fields["audio"] = fields["audio"][:, :30]
+        fields["audio_lengths"] = fields["audio_lengths"].clip(max=30)
+    Path("own.pkl").write_bytes(pickle.dumps(content))
+    status, _, err = mmsa(
+        "-m", "mctn", "-d", "custom", "--features", "own.pkl", "--text-encoder", demo.encoder,
+        "-s", 1, "--epochs", 1, "--run-dir", "run", "--set", "batch_size=6",
+    )  # fmt: skip
+    assert (status, beside_advice(err)) == (0, "")
+    status, _, err = mmsa("predict", "--run", "run", "--video", "x.mp4")
+    assert status == 2
+    assert "the score of a clip depends on those beside it; expected a feature file" in err
 
 
 def test_misa_takes_no_step_of_one_clip(mmsa: Callable, small_root: Path, demo: Demo) -> None:
@@ -129,7 +147,7 @@ def test_catalogue_gives_reasons() -> None:
         mmsa_suparc.unregister()
     assert set(entries) == set(settings.model_names())
     assert all(entries[name].why_not is None for name in MUST_RUN | {"suparc"})
-    assert entries["mctn"].datasets == ("mosi", "custom")
+    assert entries["mctn"].datasets == ("mosi", "demo", "custom")
     for name in ("mlf_dnn", "mtfn", "mlmf"):
         assert "sims only" in str(entries[name].why_not)
 

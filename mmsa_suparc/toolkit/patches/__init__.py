@@ -26,6 +26,7 @@ def every(run_seed: results.RunSeed) -> tuple[Patch, ...]:
         libraries.no_gpu,
         libraries.scheduler_keyword,
         libraries.text_encoder,
+        libraries.bert_mag,
         libraries.misa_width,
         libraries.mctn_device,
         results.one_seed(run_seed),

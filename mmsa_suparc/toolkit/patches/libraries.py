@@ -91,6 +91,30 @@ def text_encoder(undo: contextlib.ExitStack) -> None:
 
 
 @patch(
+    "bert-mag",
+    does="BERT_MAG's BERT is asked in the way that all versions of transformers answer",
+    answers="models/singleTask/BERT_MAG.py:103-233",
+)
+def bert_mag(undo: contextlib.ExitStack) -> None:
+    module("models")
+    file = sys.modules["MMSA.models.singleTask.BERT_MAG"]
+    model = original(file, "MAG_BertModel")
+    for one in (model, original(file, "MAG_BertForSequenceClassification")):
+        replace(undo, one, "all_tied_weights_keys", {}, new=True)  # it ties none
+
+    def forward(
+        self: Any, input_ids: Any, visual: Any, acoustic: Any, *,
+        attention_mask: Any, token_type_ids: Any, **always_none: Any,
+    ) -> Any:  # fmt: skip
+        embedded = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        added = (1 - attention_mask[:, None, None]) * torch.finfo(embedded.dtype).min
+        states = self.encoder(self.MAG(embedded, visual, acoustic), attention_mask=added)[0]
+        return states, self.pooler(states)
+
+    replace(undo, model, "forward", forward)
+
+
+@patch(
     "misa-width",
     does="MISA's text projection has the encoder's width, not always 768",
     answers="models/singleTask/MISA.py:71",
