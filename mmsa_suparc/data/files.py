@@ -40,19 +40,24 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def try_writing(folder: Path) -> None:
     """Make a folder and write into it, so that what cannot be written is known before hours of
-    work.
+    work. Nothing of it stays.
 
     Raises:
         DiskError: why not.
     """
     if folder.exists() and not folder.is_dir():
         raise DiskError(f"cannot write {folder}: is a file; expected a folder")
+    absent = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0")
     except OSError as error:
         raise DiskError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        for one in absent:
+            with contextlib.suppress(OSError):
+                one.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
