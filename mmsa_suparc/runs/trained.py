@@ -88,8 +88,13 @@ class Trained:
         data = copy.copy(self.loaders[split].dataset)
         for name in ("text", "audio", "vision", "audio_lengths", "vision_lengths"):
             value = getattr(inputs, name)
-            if value is not None:
-                setattr(data, name, value)
+            if value is None:
+                continue
+            incomplete = getattr(data, f"{name}_m", None)  # TFR-Net's: some of it is gone
+            if incomplete is not None:
+                was_kept = incomplete == getattr(data, name)
+                setattr(data, f"{name}_m", np.where(was_kept, value, incomplete))
+            setattr(data, name, value)
         return self._in_order(data)
 
     def _in_order(self, data: Any) -> Any:

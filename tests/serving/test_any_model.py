@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 import mmsa_suparc
+from mmsa_suparc.data import missing
 from mmsa_suparc.data.demo import AUDIO_WIDTH, VISION_WIDTH, Demo, feature_file
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.runs.trained import load_trained
 from mmsa_suparc.serving.any_model import ZEROED, RunPredictor, load_predictor
 from mmsa_suparc.serving.asking import ClipPredictor
 from mmsa_suparc.serving.predictor import SupArcPredictor
@@ -93,6 +95,15 @@ def test_the_scores_are_those_of_the_run(run: Path, demo: Demo, mmsa: Callable) 
     frame = mmsa_suparc.load_run(run).predict_file(moved, classes=7)
     np.testing.assert_allclose(frame["score"], table["score"], atol=1e-6)
     assert frame["warnings"][0] == ZEROED.format(run.name)
+
+
+def test_a_benchmark_s_probe_reaches_the_model(of_videos: Path, registered: None) -> None:
+    trained = load_trained(of_videos, 1)
+    inputs = trained.inputs("test")
+    only_audio = np.tile([False, True, False], (len(inputs), 1))
+    whole = trained.predict("test")
+    without = trained.predict("test", missing.keep(inputs, only_audio))
+    assert np.abs(without - whole).max() > 0.1 * np.ptp(whole)
 
 
 def test_words_are_scored_as_in_the_embedded_data_set(run: Path, demo: Demo) -> None:
