@@ -190,6 +190,7 @@ class Worker:
             env={
                 **os.environ, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
                 "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "2",
+                "MPLBACKEND": "agg",  # mediapipe loads matplotlib, and a notebook's is not there
             },
         )  # fmt: skip
         self._answers: queue.Queue[str] = queue.Queue()
