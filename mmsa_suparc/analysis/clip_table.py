@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -35,7 +36,7 @@ class ClipTable:
     by: str
     notes: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def rows(self) -> list[list[Any]]:
         """What the page shows, to three places."""
         frame = self.frame[self.shown].sort_values(self.by, ascending=False, kind="stable")

@@ -21,8 +21,8 @@ def section(results: Results, dataset: str) -> Section | None:
     of = finished(results, dataset)
     if not of:
         return None
-    frame, words = clip_frame(results, dataset, of), results.words(dataset)
-    texts = ["id"] if words is None else ["id", "words"]
+    frame = clip_frame(results, dataset, of)
+    texts = [name for name in ("id", "words") if name in frame]
     columns = [*texts, "score"]
     shown, which = few(results, dataset, of)
     for variant in shown:
@@ -38,11 +38,11 @@ def section(results: Results, dataset: str) -> Section | None:
         notes.append(
             f"Disagreement: the largest prediction less the smallest, of all {len(of)} variants."
         )
-    if words is None:
+    if "words" not in frame:
         notes.append("No words: the trainings were done by a version that did not keep them.")
     else:
         notes.append("The words are the data set's: mind its licence before you pass them on.")
-        if max(map(len, words), default=0) > LONGEST:
+        if frame["words"].str.len().max() > LONGEST:
             notes.append(f"Words after the first {LONGEST} characters are in the file alone.")
     title = f"Clips of {dataset}, by the error of {of[0]}"
     return Section(

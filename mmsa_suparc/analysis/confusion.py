@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 
 from mmsa_suparc.analysis.chosen import few, finished
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import grid
+from mmsa_suparc.analysis.style import grid, write_numbers
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.metrics import SIMS_CUTS, classes, sims_metrics
 
@@ -85,11 +85,7 @@ def maps(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
         of_row = matrix.sum(axis=1, keepdims=True)
         shaded = np.divide(matrix, of_row, out=np.zeros_like(matrix), where=of_row > 0)
         plot.imshow(shaded, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(matrix):
-            color = "white" if shaded[row, column] > 0.65 else "black"
-            plot.text(
-                column, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color=color
-            )
+        write_numbers(plot, matrix, ".0f", shaded > 0.65)
         own, near = shares(matrix)
         plot.set_title(
             f"{textwrap.fill(variant, 26)}\n{own:.0%} exact, {near:.0%} within one", fontsize=9

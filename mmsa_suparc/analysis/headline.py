@@ -75,8 +75,7 @@ def sentence(reference: str, variant: str, comparison: Comparison) -> str:
         f"{variant}'s ({_signed(ends[0])} to {_signed(ends[1])}): "
     )
     if comparison.mark:
-        p = "< 0.001" if comparison.p_holm < 0.001 else f"= {comparison.p_holm:.3f}"
-        return f"{words}shown (p {p} after Holm)."
+        return f"{words}shown ({statistics.p_in_words(comparison.p_holm)} after Holm)."
     if found.fewest_seeds < statistics.SEEDS_FOR_A_MARK:
         return f"{words}not tested, {statistics.SEEDS_FOR_A_MARK} seeds a side at least are needed."
     return f"{words}not shown at this size."

@@ -10,6 +10,7 @@ from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.analysis.style import BLACK, GRAY, PAGE, axes
 from mmsa_suparc.bench.ranking import LEVEL, Ranking, ranked
 from mmsa_suparc.bench.results import Results
+from mmsa_suparc.bench.statistics import p_in_words
 from mmsa_suparc.bench.tables import Entry, Table
 
 if TYPE_CHECKING:
@@ -64,10 +65,9 @@ def _test(found: Ranking) -> str:
     """Friedman's test and the critical difference, in words."""
     if not math.isfinite(found.p):
         return "All variants are alike in every block."
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     return (
-        f"Friedman's test: χ² = {found.statistic:.1f}, {p}; critical difference (CD, 5%): "
-        f"{found.critical:.2f} ranks, asked only where Friedman's p is below 0.05."
+        f"Friedman's test: χ² = {found.statistic:.1f}, {p_in_words(found.p)}; critical difference "
+        f"(CD, 5%): {found.critical:.2f} ranks, asked only where Friedman's p is below 0.05."
     )
 
 

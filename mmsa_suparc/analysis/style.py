@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#E69F00", "#009E73"
@@ -60,6 +61,20 @@ def axes(
     """
     figure, plots = grid(1, count, width=width, height=height, sharey=share_rows)
     return figure, list(plots[0])
+
+
+def write_numbers(plot: Any, values: np.ndarray, form: str, dark: np.ndarray) -> None:
+    """Each value (R, C) into its cell of an image.
+
+    Args:
+        form: as ``.3f``.
+        dark: (R, C), where the cell is.
+    """
+    for (row, column), value in np.ndenumerate(values):
+        plot.text(
+            column, row, f"{value:{form}}", ha="center", va="center", fontsize=8,
+            color="white" if dark[row, column] else "black",
+        )  # fmt: skip
 
 
 def grid(

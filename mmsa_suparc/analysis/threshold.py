@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import axes
+from mmsa_suparc.analysis.style import axes, write_numbers
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number
 from mmsa_suparc.losses.pairs import TOLERANCE
@@ -50,12 +50,8 @@ def section(results: Results, dataset: str) -> Section | None:
             index="margin", columns="threshold", values="valid_mae"
         )
         image = plot.imshow(grid, cmap="viridis_r", vmin=low, vmax=high, aspect="auto")
-        for (row, column), error in np.ndenumerate(grid.to_numpy()):
-            dark = error > (low + high) / 2
-            plot.text(
-                column, row, f"{error:.3f}", ha="center", va="center", fontsize=8,
-                color="white" if dark else "black",
-            )  # fmt: skip
+        values = grid.to_numpy()
+        write_numbers(plot, values, ".3f", values > (low + high) / 2)
         plot.set_xticks(range(len(grid.columns)), [f"{v:g}" for v in grid.columns])
         plot.set_yticks(range(len(grid.index)), [f"{v:g}" for v in grid.index])
         plot.set_title(f"temperature {temperature:g}", fontsize=9)

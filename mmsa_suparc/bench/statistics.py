@@ -229,6 +229,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
+def p_in_words(p: float) -> str:
+    """``p = 0.012``, or that it is below what three decimals show."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def mark(p: float, difference: Difference) -> str:
     """Stars for a table; none where there are too few seeds or groups to speak of significance."""
     if difference.fewest_seeds < SEEDS_FOR_A_MARK or difference.groups < GROUPS_FOR_A_MARK:

@@ -64,9 +64,8 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.runs.records import Records
 
     limits = extraction_limits(options)
-    Records(Path(options.run).expanduser()).to_serve(
-        options.seed, any_model=True
-    )  # or refuse it at once
+    # Refuse at once what cannot be served.
+    Records(Path(options.run).expanduser()).to_serve(options.seed, any_model=True)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401

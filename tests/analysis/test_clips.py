@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +14,7 @@ from mmsa_suparc.analysis import calibration, clips, confusion
 from mmsa_suparc.analysis.report import write_report
 from mmsa_suparc.bench.results import Results
 from tests.helpers.cells import make_cell, make_results
-from tests.helpers.patience import patience
+from tests.helpers.chromium import told_by
 
 chance = np.random.default_rng(0)
 COUNT = 400
@@ -169,15 +164,11 @@ def test_of_many_variants_the_reference_and_the_best_are_shown(tmp_path: Path) -
 def test_the_page_finds_and_sorts_clips_and_shows_a_stranger_s_text_as_text(
     tmp_path: Path,
 ) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
     results = two_variants(tmp_path / "cells")
     page = write_report(
         results, tmp_path / "out", environment={"platform": "here", "command": "mmsa bench"}
     )
     script = """
-    <script>
     const box = document.querySelector(".clips"), field = box.querySelector("input");
     const body = box.querySelector("tbody"), status = () => box.querySelector("[role=status]");
     const drawn = body.rows.length, said = status().textContent;
@@ -197,21 +188,8 @@ def test_the_page_finds_and_sorts_clips_and_shows_a_stranger_s_text_as_text(
       before: document.title, rows: body.rows.length, words: body.rows[0].cells[1].textContent,
       inside: body.querySelectorAll("script, b").length, found: status().textContent });
     document.body.textContent = "";
-    </script></body>"""
-    changed = tmp_path / "page.html"
-    changed.write_text(page.read_text().replace("</body>", script))
-    done = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
-            changed.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=patience(120), check=True,
-    )  # fmt: skip
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL)[1]
-    found: dict[str, Any] = json.loads(
-        title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    )
+    """
+    found = told_by(page, script, tmp_path)
     assert (found["drawn"], found["said"]) == (200, "400 of 400 clips, the first 200 shown")
     assert found["more"] == 400
     assert found["down"] == sorted(found["down"], reverse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ import yaml
 
 from mmsa_suparc.analysis import style
 from mmsa_suparc.data.demo import Demo
+from tests.helpers.chromium import told_by
 from tests.helpers.legends import covered
-from tests.helpers.patience import patience
 
 BENCH = {
     "title": "A <b>title</b> & more", "data_sets": ["demo"], "seeds": [1],
@@ -141,11 +139,7 @@ def test_complete_inputs_give_the_run_s_own_predictions(report: Path) -> None:
 
 
 def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
     script = """
-    <script>
     const table = document.querySelector("table.sortable");
     const column = [...table.tHead.querySelectorAll("button")]
       .findIndex(button => button.textContent.startsWith("MAE"));
@@ -176,18 +170,8 @@ def test_in_a_browser_it_needs_no_network_and_its_tables_sort(report: Path, tmp_
       requests: performance.getEntriesByType("resource").length,
     });
     document.body.textContent = document.title;
-    </script></body>"""
-    page = tmp_path / "page.html"
-    page.write_text(report.read_text().replace("</body>", script))
-    done = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
-            page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=patience(120), check=True,
-    )  # fmt: skip
-    found = json.loads(re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL).group(1))
+    """
+    found = told_by(report, script, tmp_path)
     assert found["up"] == sorted(found["up"])
     assert found["down"] == sorted(found["down"], reverse=True)
     assert len(found["up"]) >= 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import yaml
 import mmsa_suparc
 from mmsa_suparc.cli import VERBS
 from mmsa_suparc.config import SupArcConfig
+from tests.helpers.chromium import program
 
 pytest.importorskip("mkdocs", reason="no documentation tools here (extra: docs)")
 
@@ -134,9 +134,7 @@ def test_formulas_are_drawn_without_a_script(site: Path) -> None:
 
 
 def test_in_a_browser_nothing_is_asked_of_the_network_and_the_search_finds(site: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
+    browser = program()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mmsa_suparc.errors import UserError
 from mmsa_suparc.serving import example, seeds
 from mmsa_suparc.serving.app import Page
 from mmsa_suparc.serving.predictor import SupArcPredictor
+from tests.helpers.chromium import program
 from tests.helpers.page import served
 
 pytest.importorskip("gradio")
@@ -43,9 +43,7 @@ def address(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
+    browser = program()
     from playwright.sync_api import sync_playwright
 
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

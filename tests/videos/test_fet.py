@@ -28,6 +28,7 @@ from mmsa_suparc.serving.predictor import SupArcPredictor
 from mmsa_suparc.videos import recipe
 from mmsa_suparc.videos.fet import ClipFeatures, Extractor
 from mmsa_suparc.videos.media import ClipError, Limits
+from tests.helpers.chromium import program
 from tests.helpers.clips import make_clip, make_data_set
 from tests.helpers.hostile import SECRET, make_hostile
 
@@ -276,9 +277,7 @@ def test_without_mmsa_fet_the_user_is_told_what_to_do(tmp_path: Path) -> None:
 def test_in_a_browser_a_clip_is_scored_and_rescored_without_audio(
     run: Path, tmp_path: Path
 ) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
+    browser = program()
     from playwright.sync_api import sync_playwright
 
     clip = make_clip(tmp_path / "clip.mp4", seed=5)
