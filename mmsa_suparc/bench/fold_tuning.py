@@ -106,6 +106,7 @@ def search(wanted: Search, *, on_trial: Callable[[str, float], None]) -> Found:
     """
     optuna = require_optuna()
     find_device(wanted.device)  # or refuse it
+    wanted.out.mkdir(parents=True, exist_ok=True)
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
