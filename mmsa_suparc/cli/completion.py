@@ -38,14 +38,13 @@ def handle(options: argparse.Namespace) -> int:
 
     from mmsa_suparc import announced
     from mmsa_suparc.cli import whole_parser
-    from mmsa_suparc.config import plugin_configs
+    from mmsa_suparc.config import shipped_files
     from mmsa_suparc.toolkit import settings
 
     announced.announce()
     names = {"--model": settings.model_names(), "--dataset": settings.dataset_names()}
     parser = whole_parser()
-    shipped = sorted(file.stem for file in (plugin_configs() / "bench").glob("*.yaml"))
-    _take_second_words(parser, {"bench": shipped})
+    _take_second_words(parser, {"bench": list(shipped_files("bench"))})
     for action in _actions(parser):
         if action.type is values.path and not hasattr(action, "complete"):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
