@@ -21,6 +21,8 @@ from floor import floor
 from in_processes import loading, losses
 from state import share_of_training, states
 
+from mmsa_suparc.cli import set_torch_variables
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
     "epoch", "floor", "step", "loss", "opening", "frozen",
@@ -287,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
 
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does, for all models
+    set_torch_variables()  # as the command does, for all models
     import tempfile
 
     import transformers

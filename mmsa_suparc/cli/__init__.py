@@ -41,6 +41,11 @@ INTERNAL_VERBS = ("cell",)
 SECOND_WORDS: dict[tuple[str, ...], str] = {("bench", "report"): "bench_report"}
 #: Taken by every verb, before or after its name.
 NO_COLOR_FLAG = "--no-color"
+#: Read once, when torch is loaded; what the user says stands. Large pages for its memory on Linux,
+#: where the system offers them: a tenth of a training step. And its threads wait for each other by
+#: spinning for a tenth of a millisecond, not for several: a core that another program needs is
+#: given up (benchmarks/contention.py).
+TORCH_VARIABLES = {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "30000"}
 #: A path that no file can have.
 PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES}
@@ -64,8 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [word for word in given if word != NO_COLOR_FLAG]
     _let_every_character_print()
+    set_torch_variables()
     with _colors(wanted=len(arguments) == len(given)), _drawing_to_files():
         return _answer(arguments)
+
+
+def set_torch_variables() -> None:
+    """Before torch is loaded; see :data:`TORCH_VARIABLES`."""
+    for name, value in TORCH_VARIABLES.items():
+        if name != "GOMP_SPINCOUNT" or "OMP_WAIT_POLICY" not in os.environ:
+            os.environ.setdefault(name, value)
 
 
 def _answer(arguments: list[str]) -> int:

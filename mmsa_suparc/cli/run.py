@@ -116,9 +116,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    # Large pages for torch's memory on Linux, where the system offers them: a tenth of the time
-    # of a training step on a CPU. Read once, when torch is loaded.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if len(set(options.seeds)) < len(options.seeds):
         raise UserError("-s: a seed is named twice; name each once")
     quiet_libraries(options.verbose)

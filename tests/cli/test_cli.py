@@ -273,3 +273,23 @@ def test_a_size_is_bytes_or_has_a_unit(mmsa: Callable) -> None:
         assert status == 2
         assert "argument --send-limit: found" in err
         assert "expected a size as 500M or 2G" in err
+
+
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [
+        ({}, "30000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_waiting_threads_soon_give_up_their_core_unless_the_user_says_how_they_wait(
+    mmsa: Callable, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], spins: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that whatever happens here is undone
+        monkeypatch.delenv(name)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    mmsa("models")
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
