@@ -104,7 +104,7 @@ def _read(file: str | Path | Mapping[str, Any]) -> plan.BenchFile:
         except yaml.YAMLError as error:
             raise ConfigError(f"benchmark: {error.args[0]}; expected plain values") from None
         try:
-            return plan.read(path)
+            return plan.read(path, named=False)
         except UserError as error:
             raise type(error)(str(error).replace(str(path), "benchmark")) from None
 

@@ -61,11 +61,18 @@ def handle(options: argparse.Namespace) -> int:
     import os
 
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
-    from mmsa_suparc.runs.records import Records
+    from mmsa_suparc.runs.records import Records, made_of_videos
 
     limits = extraction_limits(options)
     # Refuse at once what cannot be served.
-    Records(Path(options.run).expanduser()).to_serve(options.seed, any_model=True)
+    run = Path(options.run).expanduser()
+    Records(run).to_serve(options.seed, any_model=True)
+    video = None if options.example is None else Path(options.example).expanduser()
+    if video is not None and not video.is_file():
+        raise UserError(f"--example {video}: no such file")
+    if video is not None and not made_of_videos(run):
+        raise UserError("--example: this model was not trained on features of videos")
+    _check_port(options.host, options.port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401
@@ -76,12 +83,9 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.serving.any_model import load_predictor
 
     end_cleanly()
-    _check_port(options.host, options.port)
-    run = Path(options.run).expanduser()
     how = {"fet_python": options.fet_python, "limits": limits}
     predictor = load_predictor(run, seed=options.seed, **how)
     predictor.require_clips()
-    video = None if options.example is None else Path(options.example).expanduser()
     shown = example.of(predictor.serving, video, options.example_words)
     more = options.most_seeds - 1 if options.seed is None else 0
     page = app.Page(predictor, seeds.others(run, predictor.serving.seed, more, **how), shown)

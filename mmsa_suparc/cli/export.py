@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
     from mmsa_suparc.cli.options import quiet_libraries
+    from mmsa_suparc.data.files import try_writing
 
     out = Path(options.out).expanduser()
     if out.is_dir():
@@ -44,6 +47,9 @@ def handle(options: argparse.Namespace) -> int:
 
     run = Path(options.run).expanduser()
     Records(run).to_serve(options.seed)  # or refuse it at once
+    if options.format == "onnx" and find_spec("onnxscript") is None:
+        raise UserError("--format onnx: ONNX is not installed; pip install 'mmsa-suparc[export]'")
+    try_writing(out.parent)
     from mmsa_suparc.runs import servable
     from mmsa_suparc.serving.export import NAMES, export
 

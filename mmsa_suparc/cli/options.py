@@ -178,7 +178,8 @@ def load_config(options: argparse.Namespace) -> Any:
 
 def load_to_train(options: argparse.Namespace, feature_files: Mapping[str, str]) -> Any:
     """:func:`load_config` for a command that trains: also refuses, before torch and the toolkit
-    are loaded, a model that does not run here, and files or an encoder that are not there.
+    are loaded, a model that does not run here, files that are not there or have faults, and an
+    encoder that is not there.
 
     Args:
         options: of the command.
@@ -186,12 +187,15 @@ def load_to_train(options: argparse.Namespace, feature_files: Mapping[str, str])
             ``feature_V``.
     """
     from mmsa_suparc.data.text import find_encoder
-    from mmsa_suparc.runs import identity
-    from mmsa_suparc.toolkit import catalogue, settings
+    from mmsa_suparc.runs import identity, inputs
+    from mmsa_suparc.toolkit import catalogue
 
     config = load_config(options)
     catalogue.require_runnable(config.model, config.dataset)
-    settings.find_inputs(config.feature_path, feature_files)
+    inputs.checked(
+        config, feature_files, allow_leak=getattr(options, "allow_leak", True),
+        allow_label_range=getattr(options, "allow_label_range", True),
+    )  # fmt: skip
     if identity.needs_encoder(config):
         find_encoder(str(config.values["pretrained"]))
     return config

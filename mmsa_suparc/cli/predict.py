@@ -88,6 +88,7 @@ def handle(options: argparse.Namespace) -> int:
     values.device(options.device)
     run = Records(Path(options.run).expanduser())
     run.to_serve(options.seed, any_model=True)  # or refuse it at once
+    clips = _refuse_early(options, run.path)
     from mmsa_suparc.serving.any_model import load_predictor
     from mmsa_suparc.training.runtime import find_device
 
@@ -99,14 +100,14 @@ def handle(options: argparse.Namespace) -> int:
     try:
         if options.every:
             predictor.require_clips()
-            _tell_over_time(options, predictor, limits)
+            _tell_over_time(options, clips, predictor, limits)
             return 0
         faults: list[str] = []
         if options.features:
             names, found = predictor.predict_file(options.features)
         else:
             predictor.require_clips()
-            names, found, faults = _of_videos(predictor, options, limits)
+            names, found, faults = _of_videos(clips, predictor, options, limits)
     finally:
         predictor.close()
     _tell(options, names, found)
@@ -115,7 +116,48 @@ def handle(options: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
+Clips = list[tuple[str, Path, "str | None"]]
+
+
+def _refuse_early(options: argparse.Namespace, run: Path) -> Clips:
+    """What can be found wrong before torch is loaded; the clips that are to be scored.
+
+    Raises:
+        UserError: a file that is not there or not what it should be, a model that takes no videos,
+            or MMSA-FET is not there to read them.
+        DiskError: --out cannot be written.
+    """
+    from mmsa_suparc.data import reader
+    from mmsa_suparc.data.files import try_writing
+    from mmsa_suparc.runs.records import made_of_videos
+    from mmsa_suparc.videos.fet import ENVIRONMENT_PYTHON, find_python, has_fet
+
+    if options.out is not None:
+        out = Path(options.out).expanduser()
+        if out.is_dir():
+            raise UserError(f"--out {out}: is a folder; expected a file to write")
+        try_writing(out.parent)
+    if options.features:
+        reader.read(Path(options.features).expanduser())
+        return []
+    clips = _clips(options)
+    if not made_of_videos(run):
+        raise UserError(
+            "this model was trained on features of which nobody said how they are made; "
+            "expected a run on a file of mmsa extract. Use --features"
+        )
+    if options.video and not clips[0][1].is_file():
+        raise UserError(f"--video {options.video}: no such file")
+    python = find_python(options.fet_python)
+    if not has_fet(python):
+        raise UserError(
+            f"MMSA-FET is not installed in {python}; pip install 'mmsa-suparc[fet]' into an "
+            f"environment and name its Python with --fet-python or {ENVIRONMENT_PYTHON}"
+        )
+    return clips
+
+
+def _clips(options: argparse.Namespace) -> Clips:
     """(name, video, words) of what is to be scored."""
     if options.video:
         text = options.text
@@ -143,12 +185,11 @@ def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
 
 
 def _of_videos(
-    predictor: Any, options: argparse.Namespace, limits: Any
+    clips: Clips, predictor: Any, options: argparse.Namespace, limits: Any
 ) -> tuple[list[str], list[Any], list[str]]:
     from mmsa_suparc.progress import progress
     from mmsa_suparc.videos.media import ClipError
 
-    clips = _clips(options)
     listener = _listener(options, limits)
     names, found, faults = [], [], []
     bar = progress(None, "clips", len(clips))
@@ -170,13 +211,13 @@ def _of_videos(
     return names, found, faults
 
 
-def _tell_over_time(options: argparse.Namespace, predictor: Any, limits: Any) -> None:
+def _tell_over_time(options: argparse.Namespace, clips: Clips, predictor: Any, limits: Any) -> None:
     """``--every``: a row a window, and the curve."""
     from mmsa_suparc.cli.json_output import print_json
     from mmsa_suparc.serving import timeline
     from mmsa_suparc.videos.media import ClipError
 
-    ((name, video, text),) = _clips(options)
+    ((name, video, text),) = clips
     listener = _listener(options, limits)
     try:
         words = listener(video) if text is None and listener is not None else text

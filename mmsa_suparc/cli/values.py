@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,13 +68,20 @@ jobs = whole(1, 1_024)
 
 
 def device(name: str | None) -> str | None:
-    """The name of a device that a machine could have; torch says whether this one has it.
+    """The name of a device, as far as can be told without torch, which says whether it is there.
 
     Raises:
-        UserError: no machine has one of that name.
+        UserError: no machine has one of that name, or this one has none of its kind.
     """
     if name is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise UserError(f"--device {name}: no such device; expected cpu, cuda or cuda:N")
+    if name is not None and name.startswith("cuda"):
+        from mmsa_suparc.training.cuda import has_cuda
+
+        if not has_cuda():
+            raise UserError(f"--device {name}: this machine has 0 CUDA device(s); use --device cpu")
+    if name == "mps" and sys.platform != "darwin":
+        raise UserError(f"--device {name}: not on this machine; expected cpu")
     return name
 
 

@@ -65,7 +65,7 @@ class RunFolder(Records):
 
     def seed(self, number: int) -> SeedFolder:
         """The part of a seed."""
-        return SeedFolder(self.path / f"seed-{number}")
+        return SeedFolder(self.seed_path(number))
 
     def histories(self) -> list[pd.DataFrame]:
         """A row an epoch, of every seed that has begun."""

@@ -14,6 +14,7 @@ from mmsa_suparc.config import first_of
 from mmsa_suparc.data import store
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.plain_files import read_mapping
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Records:
     def name(self) -> str:
         """The folder's own."""
         return self.path.name
+
+    def seed_path(self, number: int) -> Path:
+        """The folder of a seed, finished or not."""
+        return self.path / f"seed-{number}"
 
     def records(self) -> list[Record]:
         """One a finished seed, in the order in which they finished.
@@ -112,6 +117,15 @@ class Records:
             known = ", ".join(map(str, sorted(found)))
             raise UserError(f"{self.path}: no finished seed {seed}; it has {known}")
         return found[seed]
+
+
+def made_of_videos(run_dir: Path) -> bool:
+    """Whether a run was trained on a file of ``mmsa extract``, so that it can be given videos; also
+    where its ``serving.json`` cannot be read, which says what is wrong when the model is loaded."""
+    try:
+        return read_mapping(run_dir / "serving.json").get("features") != {}
+    except UserError:
+        return True
 
 
 class _Metrics(BaseModel):

@@ -25,6 +25,7 @@ from mmsa_suparc.model import SupArc
 from mmsa_suparc.plain_files import read_mapping
 from mmsa_suparc.runs.encoder import Shapes, tokenizer_of, transformer_of
 from mmsa_suparc.runs.folder import ENCODER, WEIGHTS, RunFolder
+from mmsa_suparc.runs.inputs import record_of
 from mmsa_suparc.runs.known import (
     Content,
     Known,
@@ -33,7 +34,6 @@ from mmsa_suparc.runs.known import (
     form_of,
     known_fields,
     range_of,
-    record_of,
 )
 from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.training.checkpoint import load_finite, shapes_of
