@@ -354,13 +354,18 @@ def find_shipped(kind: str, folder: str, name: str) -> Path:
     path = Path(name).expanduser()
     if path.exists() and not path.is_dir():
         return path
-    shipped = {file.stem: file for file in sorted((plugin_configs() / folder).glob("*.yaml"))}
+    shipped = shipped_files(folder)
     if name in shipped:
         return shipped[name]
     raise UserError(
         f"{kind} {name}: no such file, and none of that name comes with the package"
         f"{closest(name, shipped)}; it has {', '.join(shipped)}"
     )
+
+
+def shipped_files(folder: str) -> dict[str, Path]:
+    """The files of ``plugin_configs()/folder`` by name, in order."""
+    return {file.stem: file for file in sorted((plugin_configs() / folder).glob("*.yaml"))}
 
 
 def plugin_configs() -> Path:

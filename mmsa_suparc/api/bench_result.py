@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from mmsa_suparc.analysis.finished import report_finished
 from mmsa_suparc.api.pictures import Drawing, table_html
+from mmsa_suparc.bench import kept_plan
 from mmsa_suparc.bench.costs import COSTS
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping
@@ -50,6 +52,26 @@ class BenchResult:
     def report(self) -> Path:
         """The page with everything."""
         return self.folder / "report.html"
+
+    def write_report(self, *, reference: bool = False) -> Path:
+        """Make the report again of all that is finished in the folder by now, as ``mmsa bench
+        report DIR`` does: the page, tables and figures, ``results.csv`` and ``summary.json``.
+
+        Trains nothing and needs neither the benchmark file nor its data. This object stays as it
+        was read; :func:`load_bench` reads the folder anew.
+
+        Args:
+            reference: show the figures that the toolkit's authors report beside what is measured,
+                as ``--reference``.
+
+        Returns:
+            The page's path, :attr:`report`.
+
+        Raises:
+            UserError: nothing is finished there, or cells were measured on other clips.
+        """
+        kept = kept_plan.read_begun(self.folder)
+        return report_finished(kept, self.folder, with_reported=reference)[1]
 
     @property
     def unfinished(self) -> list[str]:

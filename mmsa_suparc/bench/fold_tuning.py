@@ -26,7 +26,7 @@ import pandas as pd
 import yaml
 
 from mmsa_suparc.bench.ranges import Search
-from mmsa_suparc.bench.tuning import require_optuna, write_trials
+from mmsa_suparc.bench.tuning import begin, write_trials
 from mmsa_suparc.config import Layer, effective
 from mmsa_suparc.data.cache import key_of
 from mmsa_suparc.data.files import write_text
@@ -104,9 +104,7 @@ def search(wanted: Search, *, on_trial: Callable[[str, float], None]) -> Found:
     Raises:
         UserError: Optuna is not installed; no such device; no trial ended.
     """
-    optuna = require_optuna()
-    find_device(wanted.device)  # or refuse it
-    wanted.out.mkdir(parents=True, exist_ok=True)
+    optuna = begin(wanted)
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -95,6 +95,21 @@ def read(out: Path) -> KeptPlan:
     return kept
 
 
+def read_begun(out: Path) -> KeptPlan:
+    """The same of a folder of which there is something to report.
+
+    Raises:
+        UserError: as :func:`read`; or none of its trainings has ended.
+    """
+    kept = read(out)
+    plan, folders = kept.reported(out)
+    if not any(folder.is_done(plan.probes) or folder.failure() for folder in folders):
+        raise UserError(
+            f"{out}: none of its {len(folders)} trainings is finished; run the benchmark first"
+        )
+    return kept
+
+
 def _of_results(out: Path) -> dict[str, Any]:
     """The same of a folder of before, by its last report: rows in the order of the plan, and what
     each of their cells was told."""

@@ -39,9 +39,7 @@ def search(
     Raises:
         UserError: Optuna is not installed; no such device; no trial ended.
     """
-    optuna = require_optuna()
-    find_device(wanted.device)  # or refuse it
-    wanted.out.mkdir(parents=True, exist_ok=True)
+    optuna = begin(wanted)
     study = optuna.create_study(
         study_name=f"{wanted.model}-{wanted.dataset}",
         storage=wanted.storage_url(),
@@ -74,11 +72,12 @@ def search(
     return dict(study.best_params)
 
 
-def require_optuna() -> Any:
-    """The library, which speaks of errors only.
+def begin(wanted: Search) -> Any:
+    """What every search needs before its first trial: a device, its folder, and the library, which
+    is returned and speaks of errors only.
 
     Raises:
-        UserError: it is not installed.
+        UserError: Optuna is not installed; no such device.
     """
     try:
         import optuna
@@ -87,6 +86,8 @@ def require_optuna() -> Any:
             "mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    find_device(wanted.device)  # or refuse it
+    wanted.out.mkdir(parents=True, exist_ok=True)
     return optuna
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pickle
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +56,27 @@ def test_what_is_done_is_not_done_again(found: mmsa_suparc.BenchResult) -> None:
     again = mmsa_suparc.bench(BENCH, out=found.folder, progress=False)
     assert {path: path.stat().st_mtime_ns for path in logs} == logs
     pd.testing.assert_frame_equal(again.results, found.results)
+
+
+def test_its_report_is_made_again_as_the_command_makes_it(
+    found: mmsa_suparc.BenchResult, mmsa: Callable, tmp_path: Path
+) -> None:
+    copies = [tmp_path / name for name in ("ours", "theirs")]
+    for copy in copies:
+        shutil.copytree(found.folder, copy)
+        for path in ("report.html", "results.csv", "tables/demo-results.md"):
+            (copy / path).unlink()
+    ours, theirs = copies
+    loaded = mmsa_suparc.load_bench(found.folder)
+    moved = dataclasses.replace(loaded, folder=ours)
+    assert moved.write_report(reference=True) == moved.report == ours / "report.html"
+    assert mmsa("bench", "report", theirs, "--reference")[0] == 0
+    for path in ("results.csv", "summary.json", "tables/demo-results.md"):
+        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
+    pd.testing.assert_frame_equal(mmsa_suparc.load_bench(ours).results, loaded.results)
+    shutil.rmtree(ours / "cells")
+    with pytest.raises(UserError, match="none of its 2 trainings is finished"):
+        moved.write_report()
 
 
 @pytest.mark.parametrize(

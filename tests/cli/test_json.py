@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -79,9 +80,16 @@ def test_a_plan(mmsa: Callable, demo: Demo) -> None:
         (("mmsa", "run", "--model", "sup"), "suparc"),
         (("mmsa", "bench", "--dry"), "--dry-run"),
         (("mmsa", "data", "mak"), "make-demo"),
+        (("mmsa", "bench", "rep"), "report"),
+        (("mmsa", "bench", "qui"), "quick"),
+        (("mmsa", "bench", "min"), "mine.yaml"),
+        (("mmsa", "bench", "report", "don"), "done"),
+        (("mmsa", "bench", "report", "--ref"), "--reference"),
     ],
 )
 def test_bash_completes(typed: tuple, offered: str, mmsa: Callable) -> None:
+    Path("mine.yaml").touch()
+    Path("done").mkdir()
     status, script, _ = mmsa("completion", "bash")
     assert status == 0
     script += (
@@ -100,3 +108,4 @@ def test_every_verb_is_in_every_script(shell: str, mmsa: Callable) -> None:
     assert status == 0
     for verb in VERBS:
         assert verb in script
+    assert re.search(r"\breport [\w ]*\bquick\b", script)  # beside files, as bench's first word
