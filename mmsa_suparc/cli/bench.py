@@ -134,9 +134,7 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    from importlib.util import find_spec
-
-    from mmsa_suparc import announced
+    from mmsa_suparc import announced, extras
     from mmsa_suparc.bench import benchmark, plan, slurm_options
     from mmsa_suparc.config import assignments
     from mmsa_suparc.data.files import try_writing
@@ -151,8 +149,8 @@ def handle(options: argparse.Namespace) -> int:
         slurm.require(of_slurm)
     elif options.slurm:
         raise UserError("--slurm: needs --executor slurm")
-    if options.executor == "ray" and find_spec("ray") is None:
-        raise UserError("--executor ray: Ray is not installed; pip install 'mmsa-suparc[ray]'")
+    if options.executor == "ray":
+        extras.require("ray", "--executor ray")
     announced.announce()
     file = plan.read(plan.find_file(options.file))
     shared = dict(assignments(options.assignments).values)

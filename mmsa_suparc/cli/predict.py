@@ -87,8 +87,8 @@ def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
     values.device(options.device)
     run = Records(Path(options.run).expanduser())
-    run.to_serve(options.seed, any_model=True)  # or refuse it at once
-    clips = _refuse_early(options, run.path)
+    record = run.to_serve(options.seed, any_model=True)  # or refuse it at once
+    clips = _refuse_early(options, run.path, record["model"])
     from mmsa_suparc.serving.any_model import load_predictor
     from mmsa_suparc.training.runtime import find_device
 
@@ -99,14 +99,12 @@ def handle(options: argparse.Namespace) -> int:
     )  # fmt: skip
     try:
         if options.every:
-            predictor.require_clips()
             _tell_over_time(options, clips, predictor, limits)
             return 0
         faults: list[str] = []
         if options.features:
             names, found = predictor.predict_file(options.features)
         else:
-            predictor.require_clips()
             names, found, faults = _of_videos(clips, predictor, options, limits)
     finally:
         predictor.close()
@@ -119,7 +117,7 @@ def handle(options: argparse.Namespace) -> int:
 Clips = list[tuple[str, Path, "str | None"]]
 
 
-def _refuse_early(options: argparse.Namespace, run: Path) -> Clips:
+def _refuse_early(options: argparse.Namespace, run: Path, model: str) -> Clips:
     """What can be found wrong before torch is loaded; the clips that are to be scored.
 
     Raises:
@@ -127,33 +125,24 @@ def _refuse_early(options: argparse.Namespace, run: Path) -> Clips:
             or MMSA-FET is not there to read them.
         DiskError: --out cannot be written.
     """
+    from mmsa_suparc.cli.options import file_to_write
     from mmsa_suparc.data import reader
     from mmsa_suparc.data.files import try_writing
-    from mmsa_suparc.runs.records import made_of_videos
-    from mmsa_suparc.videos.fet import ENVIRONMENT_PYTHON, find_python, has_fet
+    from mmsa_suparc.runs.records import NOT_OF_VIDEOS, made_of_videos, require_clips
+    from mmsa_suparc.videos.fet import find_python, require_fet
 
     if options.out is not None:
-        out = Path(options.out).expanduser()
-        if out.is_dir():
-            raise UserError(f"--out {out}: is a folder; expected a file to write")
-        try_writing(out.parent)
+        try_writing(file_to_write(options.out).parent)
     if options.features:
         reader.read(Path(options.features).expanduser())
         return []
+    require_clips(model)
     clips = _clips(options)
     if not made_of_videos(run):
-        raise UserError(
-            "this model was trained on features of which nobody said how they are made; "
-            "expected a run on a file of mmsa extract. Use --features"
-        )
+        raise UserError(f"{NOT_OF_VIDEOS}. Use --features")
     if options.video and not clips[0][1].is_file():
         raise UserError(f"--video {options.video}: no such file")
-    python = find_python(options.fet_python)
-    if not has_fet(python):
-        raise UserError(
-            f"MMSA-FET is not installed in {python}; pip install 'mmsa-suparc[fet]' into an "
-            f"environment and name its Python with --fet-python or {ENVIRONMENT_PYTHON}"
-        )
+    require_fet(find_python(options.fet_python))
     return clips
 
 

@@ -206,7 +206,6 @@ def _refuse_early(
 ) -> None:
     """What the run itself would refuse, said before torch is loaded: a tracker that is not there, a
     folder of another run or of none, a place that cannot be written."""
-    from mmsa_suparc.data.text import find_encoder
     from mmsa_suparc.runs import identity, resuming, tracking
     from mmsa_suparc.runs.places import try_outputs
     from mmsa_suparc.runs.records import Records
@@ -215,7 +214,7 @@ def _refuse_early(
     records = Records(places.run_dir)
     records.refuse_others(config.model, config.dataset, seeds, resume=options.resume)
     if options.resume and records.path.is_dir():
-        encoder = find_encoder(config.encoder) if identity.needs_encoder(config) else config.encoder
+        encoder = identity.encoder_of(config)
         resuming.refuse_others(
             records, seeds,
             lambda seed: identity.of_run(

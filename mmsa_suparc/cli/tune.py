@@ -78,8 +78,7 @@ def _add_folds(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
-    from importlib.util import find_spec
-
+    from mmsa_suparc import extras
     from mmsa_suparc.bench import ranges
     from mmsa_suparc.data.files import try_writing
     from mmsa_suparc.data.fold import pool_of
@@ -107,8 +106,7 @@ def handle(options: argparse.Namespace) -> int:
         fresh=options.fresh_seeds or 3,
     )
     ranges.check(wanted)
-    if find_spec("optuna") is None:
-        raise UserError("mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'")
+    extras.require("optuna", "mmsa tune")
     try_writing(wanted.out)
     if wanted.folds:
         return _by_folds(wanted, options.verbose)

@@ -6,7 +6,6 @@ import argparse
 import errno
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,13 +74,10 @@ def device(name: str | None) -> str | None:
     """
     if name is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise UserError(f"--device {name}: no such device; expected cpu, cuda or cuda:N")
-    if name is not None and name.startswith("cuda"):
-        from mmsa_suparc.training.cuda import has_cuda
+    if name is not None:
+        from mmsa_suparc.training import cuda
 
-        if not has_cuda():
-            raise UserError(f"--device {name}: this machine has 0 CUDA device(s); use --device cpu")
-    if name == "mps" and sys.platform != "darwin":
-        raise UserError(f"--device {name}: not on this machine; expected cpu")
+        cuda.require(name)
     return name
 
 

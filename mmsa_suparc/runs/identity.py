@@ -10,7 +10,7 @@ from typing import Any
 from mmsa_suparc.config import effective
 from mmsa_suparc.data import fingerprints, reader
 from mmsa_suparc.data.fold import fold_of
-from mmsa_suparc.data.text import encoder_fingerprint
+from mmsa_suparc.data.text import encoder_fingerprint, find_encoder
 from mmsa_suparc.names import SPLITS
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training.identity import STANDS_ON
@@ -22,6 +22,15 @@ def needs_encoder(config: ModelConfig) -> bool:
     content = reader.read(config.feature_path)
     has_text = all("text" in content[split] for split in SPLITS)
     return not has_text or config.values["use_bert"] or "pretrained" in config.chosen
+
+
+def encoder_of(config: ModelConfig) -> str:
+    """The run's text encoder, found; only its name where the run does without one.
+
+    Raises:
+        UserError: no such encoder.
+    """
+    return find_encoder(config.encoder) if needs_encoder(config) else config.encoder
 
 
 def of_inputs(

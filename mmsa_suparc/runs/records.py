@@ -16,6 +16,17 @@ from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping
 
+#: Models that cannot score clips given by themselves, and why.
+WHY_NO_CLIPS = {
+    "mctn": "mctn reads a batch as one sequence, so that the score of a clip depends on those "
+    "beside it; expected a feature file: --features"
+}
+#: Why a trained model takes no videos.
+NOT_OF_VIDEOS = (
+    "this model was trained on features of which nobody said how they are made; expected a run on "
+    "a file of mmsa extract"
+)
+
 
 @dataclass(frozen=True)
 class Records:
@@ -117,6 +128,16 @@ class Records:
             known = ", ".join(map(str, sorted(found)))
             raise UserError(f"{self.path}: no finished seed {seed}; it has {known}")
         return found[seed]
+
+
+def require_clips(model: str) -> None:
+    """Refuse clips that are given by themselves, where a model cannot score such.
+
+    Raises:
+        UserError: why, and what to do.
+    """
+    if model in WHY_NO_CLIPS:
+        raise UserError(WHY_NO_CLIPS[model])
 
 
 def made_of_videos(run_dir: Path) -> bool:

@@ -12,7 +12,7 @@ import torch
 from mmsa_suparc.data import reader, schema
 from mmsa_suparc.data.fold import fold_of
 from mmsa_suparc.data.folds import cut
-from mmsa_suparc.data.text import check_tokens, find_encoder
+from mmsa_suparc.data.text import check_tokens
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.runs import identity, inputs, resuming, tracking
 from mmsa_suparc.runs.folder import RunFolder
@@ -89,13 +89,8 @@ class Request:
         return inputs.of_files(self.config, self.feature_files)
 
     def encoder(self) -> str:
-        """The run's text encoder, found; only its name where the run does without one.
-
-        Raises:
-            UserError: no such encoder.
-        """
-        name = self.config.encoder
-        return find_encoder(name) if identity.needs_encoder(self.config) else name
+        """See :func:`identity.encoder_of`."""
+        return identity.encoder_of(self.config)
 
     def args(self, *, ordinal: int, checkpoint: Path) -> Any:
         """The toolkit's ``args`` of a seed, the ``ordinal``-th one."""
