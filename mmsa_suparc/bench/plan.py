@@ -57,6 +57,8 @@ class BenchFile(BaseModel):
     #: Cross-validation by groups: so many folds, of these splits of the feature file.
     folds: Annotated[Int, Field(ge=2, le=MOST_FOLDS)] | None = None
     pool: list[str] | None = None
+    #: Whether a cell's weights stay when it is finished: a hundred MB each and more.
+    keep_models: StrictBool = True
     _path: Path | None = PrivateAttr(None)
 
     @property
