@@ -39,7 +39,7 @@ ORDER = (
     ("losses",),
     ("metrics",),
     ("config",),
-    ("plain_files",),
+    ("extras", "plain_files"),
     ("errors", "names", "progress", "version"),
 )
 #: Parts that may import less than what comes after them.

@@ -37,6 +37,7 @@ def compare(
     jobs: int = 1,
     jobs_per_gpu: int = 1,
     retry_failed: bool = False,
+    keep_models: bool | None = None,
     progress: bool = True,
 ) -> BenchResult:
     """Compare models: a grid of trainings, each in a process of its own, then tables and tests.
@@ -59,6 +60,8 @@ def compare(
         jobs: trainings at a time, each on a GPU of its own where there are GPUs.
         jobs_per_gpu: trainings that may share a GPU.
         retry_failed: run failed trainings again.
+        keep_models: whether the weights of trainings that finish from now on stay; default as the
+            file says, which is yes unless it says no.
         progress: show a bar.
 
     Returns:
@@ -79,10 +82,12 @@ def compare(
     asked = benchmark.prepare(
         _read(file), folder, device=device, data_sets=data_sets, seeds=seeds, shared=shared,
         only=variants, folds=folds, pool=pool,
-        data_root=None if data_root is None else str(data_root),
+        data_root=None if data_root is None else str(data_root), keep_models=keep_models,
     )  # fmt: skip
     for doubt in fold_doubts(asked.plan, asked.data_root):
         warnings.warn(doubt, stacklevel=2)
+    if asked.repeated:
+        warnings.warn(asked.repeated, stacklevel=2)
     called = f"mmsa_suparc.bench({str(file) if isinstance(file, (str, Path)) else '{…}'!r})"
     kept = asked.write(folder, called)
     _execute(asked.trainings(), folder, device, jobs, jobs_per_gpu, retry_failed, progress)
@@ -104,7 +109,7 @@ def _read(file: str | Path | Mapping[str, Any]) -> plan.BenchFile:
         except yaml.YAMLError as error:
             raise ConfigError(f"benchmark: {error.args[0]}; expected plain values") from None
         try:
-            return plan.read(path)
+            return plan.read(path, named=False)
         except UserError as error:
             raise type(error)(str(error).replace(str(path), "benchmark")) from None
 

@@ -30,6 +30,7 @@ class Benchmark:
         identities: of the plan's cells, in their order.
         jobs: likewise.
         data_root: as in ``mmsa run``.
+        keep_models: whether the weights of cells that are finished from now on stay.
         whole: the same with all variants, where only some were asked for.
     """
 
@@ -37,11 +38,23 @@ class Benchmark:
     identities: Sequence[dict[str, Any]]
     jobs: Sequence[Job]
     data_root: str | None = None
+    keep_models: bool = True
     whole: Callable[[], Benchmark] | None = None
 
     def trainings(self) -> list[Job]:
         """What there is to run, each once: variants that come to the same values share one."""
         return list({job.folder: job for job in self.jobs}.values())
+
+    @property
+    def repeated(self) -> str:
+        """Which trainings are done once more, in words; empty where none is."""
+        again = [job for job in self.trainings() if not job.done and job.folder.lacks_model()]
+        if not again:
+            return ""
+        return (
+            f"trained again: {len(again)} finished trainings that kept no model, since a probe "
+            "was added"
+        )
 
     def write(self, out: Path, command: str) -> KeptPlan:
         """Tell the cells that are not done what they have to do, and the benchmark's folder what
@@ -56,7 +69,10 @@ class Benchmark:
         """
         for cell, what, job in zip(self.plan.cells, self.identities, self.jobs, strict=True):
             if not job.done:
-                cells.write_spec(job.folder, cell, what, self.plan.probes, self.data_root)
+                cells.write_spec(
+                    job.folder, cell, what, self.plan.probes, self.data_root,
+                    keep_model=self.keep_models,
+                )  # fmt: skip
         whole = self
         if self.whole is not None:
             with contextlib.suppress(UserError):
@@ -79,6 +95,7 @@ def prepare(
     folds: int | None = None,
     pool: Sequence[str] | None = None,
     data_root: str | None = None,
+    keep_models: bool | None = None,
 ) -> Benchmark:
     """Every check of a benchmark, before a file is written.
 
@@ -93,6 +110,7 @@ def prepare(
         folds: of a cross-validation, instead of the file's.
         pool: the splits that it is over, likewise.
         data_root: as in ``mmsa run``.
+        keep_models: instead of the file's word.
 
     Raises:
         UserError: a cell that cannot run, named; nothing to run.
@@ -114,4 +132,5 @@ def prepare(
         prepare, file, out, device=device, data_sets=data_sets, seeds=seeds, shared=shared,
         folds=folds, pool=pool, data_root=data_root,
     )  # fmt: skip
-    return Benchmark(plan, identities, jobs, data_root, whole if only else None)
+    keep = file.keep_models if keep_models is None else keep_models
+    return Benchmark(plan, identities, jobs, data_root, keep, whole if only else None)

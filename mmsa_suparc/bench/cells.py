@@ -108,6 +108,21 @@ def guessed_seconds(cell: Cell, data_root: str | None) -> float:
     return START_SECONDS + CLIP_SECONDS * clips * epochs
 
 
+def guessed_bytes(cell: Cell, data_root: str | None) -> int:
+    """About what a cell's weights take on disk: those of its text encoder, where it reads one."""
+    config = _config(cell, data_root)
+    if not identities.needs_encoder(config):
+        return 0
+    name = _encoder(config.encoder)
+    found = cached_config(name)
+    folder = Path(name) if Path(name).is_dir() else found and found.parent
+    sizes = {
+        kind: sum(path.stat().st_size for path in folder.glob(f"*.{kind}")) if folder else 0
+        for kind in ("safetensors", "bin")
+    }
+    return sizes["safetensors"] or sizes["bin"]
+
+
 def _config(cell: Cell, data_root: str | None) -> settings.ModelConfig:
     model, dataset = settings.find_model(cell.model), settings.find_dataset(cell.dataset)
     catalogue.require_runnable(model, dataset)
@@ -131,8 +146,10 @@ def write_spec(
     found: dict[str, Any],
     asked: tuple[str, ...],
     data_root: str | None,
+    *,
+    keep_model: bool,
 ) -> None:
-    """What the cell's process needs to know."""
+    """What the cell's process needs to know; whether its weights stay is not part of what it is."""
     spec = {
         "cell": {
             "variant": cell.variant,
@@ -143,6 +160,7 @@ def write_spec(
         },
         "identity": found,
         "probes": list(asked),
+        "keep_model": keep_model,
         "data_root": str(Path(_config(cell, data_root).data_root).expanduser().absolute()),
     }
     folder.write_spec(spec)

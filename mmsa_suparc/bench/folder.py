@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.bench.plan import PROBES
 from mmsa_suparc.data.files import write_text
 from mmsa_suparc.runs.records import Records
 
@@ -87,6 +88,15 @@ class CellFolder(Records):
         """Whether the training is recorded and every probe has been taken."""
         recorded = bool(self.records()) and self.labels.is_file()
         return recorded and all(self.probe(name).is_file() for name in probes)
+
+    def lacks_model(self) -> bool:
+        """Whether the training is recorded and kept no weights."""
+        return any(self.kept_no_model(record["seed"]) for record in self.records())
+
+    def start_over(self) -> None:
+        """Forget a training and what was asked of its model; the record goes last."""
+        for path in (*map(self.probe, PROBES), self.fusion, self.path / "records.jsonl"):
+            path.unlink(missing_ok=True)
 
     def has_spec(self) -> bool:
         """Whether this is a cell's folder."""

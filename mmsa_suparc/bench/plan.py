@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, ValidationError
 
 from mmsa_suparc.config import Int, Seed, find_shipped, first_of
 from mmsa_suparc.data.fold import MOST_FOLDS, Fold, fold_of, pool_of
@@ -57,6 +57,16 @@ class BenchFile(BaseModel):
     #: Cross-validation by groups: so many folds, of these splits of the feature file.
     folds: Annotated[Int, Field(ge=2, le=MOST_FOLDS)] | None = None
     pool: list[str] | None = None
+    #: Whether a cell's weights stay when it is finished: a hundred MB each and more.
+    keep_models: StrictBool = True
+    _path: Path | None = PrivateAttr(None)
+
+    @property
+    def called(self) -> str:
+        """What an error names it by: its file, else its title."""
+        if self._path is not None:
+            return str(self._path)
+        return f"benchmark {shown(self.title)}" if self.title else "benchmark"
 
 
 @dataclass(frozen=True)
@@ -120,14 +130,20 @@ def find_file(name: str) -> Path:
     return find_shipped("benchmark", "bench", name)
 
 
-def read(path: Path) -> BenchFile:
+def read(path: Path, *, named: bool = True) -> BenchFile:
     """A benchmark file with its includes merged below it.
+
+    Args:
+        path: of the file.
+        named: whether later errors name it; not where a file only stands in for a mapping.
 
     Raises:
         ConfigError: an unknown key or a wrong type, a circle of includes, or too much of them, in
             one line.
     """
-    return _validated(path, _Includes().merged(path, ()))
+    file = _validated(path, _Includes().merged(path, ()))
+    file._path = path if named else None
+    return file
 
 
 class _Includes:
@@ -222,12 +238,11 @@ def make_plan(
     Raises:
         ConfigError: nothing to run, or an unknown variant.
     """
-    title = shown(file.title)
     datasets = data_sets or file.data_sets
     for name, given in (("seed", seeds or file.seeds), ("data set", datasets)):
         twice = [one for one, times in Counter(given).items() if times > 1]
         if twice:
-            raise ConfigError(f"benchmark {title}: {name} {shown(twice[0])} twice")
+            raise ConfigError(f"{file.called}: {name} {shown(twice[0])} twice")
     parts = _folds(file, {**file.shared, **(shared or {})}, folds, pool)
     asked = (
         len(seeds or file.seeds)
@@ -235,7 +250,7 @@ def make_plan(
         * sum(_rows(file, (models_for or {}).get(dataset, [])) for dataset in datasets)
     )
     if asked > MOST_CELLS:
-        raise ConfigError(f"benchmark {title}: {asked:,} trainings; at most {MOST_CELLS:,}")
+        raise ConfigError(f"{file.called}: {asked:,} trainings; at most {MOST_CELLS:,}")
     cells = [
         Cell(variant, model, dataset, seed, {**file.shared, **(shared or {}), **values, **part})
         for dataset in datasets
@@ -244,11 +259,11 @@ def make_plan(
         for part in parts
     ]
     if not cells:
-        raise ConfigError(f"benchmark {title}: no data set, no seed or no variant")
+        raise ConfigError(f"{file.called}: {_nothing(file, datasets, seeds)}")
     names = {cell.variant for cell in cells}
     for name in only or ():
         if name not in names:
-            raise ConfigError(f"benchmark {title}: no variant {shown(name)}{nearest(name, names)}")
+            raise ConfigError(f"{file.called}: no variant {shown(name)}{nearest(name, names)}")
     cells = [cell for cell in cells if not only or cell.variant in only]
     names = {cell.variant for cell in cells}
     reference = file.reference or cells[0].variant
@@ -256,8 +271,7 @@ def make_plan(
         reference = cells[0].variant
     if reference not in names:
         raise ConfigError(
-            f"benchmark {title}: reference {shown(reference)} is no variant"
-            f"{nearest(reference, names)}"
+            f"{file.called}: reference {shown(reference)} is no variant{nearest(reference, names)}"
         )
     fold = fold_of(parts[0])
     made = (fold.of, fold.pool) if fold else (None, ())
@@ -271,17 +285,26 @@ def _folds(
     count, splits = folds or file.folds, pool or file.pool
     if count is None:
         if splits:
-            raise ConfigError(f"benchmark {shown(file.title)}: pool: needs folds")
+            raise ConfigError(f"{file.called}: pool: needs folds")
         return [{}]
     said = [shared, *(variant.set for variant in file.variants.values())]
     said += [variant.sweep for variant in file.variants.values()]
     for key in ("fold", "pool"):
         if any(key in values for values in said):
-            raise ConfigError(
-                f"benchmark {shown(file.title)}: {key} among the values; folds sets it"
-            )
-    chosen = pool_of(splits or SPLITS, f"benchmark {shown(file.title)}")
+            raise ConfigError(f"{file.called}: {key} among the values; folds sets it")
+    chosen = pool_of(splits or SPLITS, file.called)
     return [Fold(number, count, chosen).values for number in range(1, count + 1)]
+
+
+def _nothing(file: BenchFile, datasets: list[str], seeds: list[int] | None) -> str:
+    """Why there is nothing to run, and what to write."""
+    if not datasets:
+        return "names no data set; expected data_sets: [demo], or -d NAME"
+    if not seeds and not file.seeds:
+        return "names no seed; expected seeds: [1111], or -s N"
+    if file.variants:
+        return "a sweep without values leaves no variant; expected one value at least"
+    return "names no variant; expected variants: {suparc: {}}, or all_models: true"
 
 
 def _rows(file: BenchFile, models: list[str]) -> int:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmsa_suparc import extras
 from mmsa_suparc.bench import cells, ray_node
 from mmsa_suparc.bench.execute import Job, Outcome
 from mmsa_suparc.data import fingerprints, store
@@ -113,12 +114,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
-    try:
-        import ray
-    except ImportError:
-        raise UserError(
-            "--executor ray: Ray is not installed; pip install 'mmsa-suparc[ray]'"
-        ) from None
+    extras.require("ray", "--executor ray")
+    import ray
+
     try:
         _try_to_reach(address or "")
         ray.init(

@@ -29,7 +29,8 @@ PATIENCE = 60
 
 
 def run_cell(folder: CellFolder, here: Mapping[str, str] | None = None) -> None:
-    """Train, or go on training, then probe; nothing where all is there.
+    """Train, or go on training, then probe; nothing where all is there. A training whose weights
+    were not kept is done once more where a probe needs them.
 
     Args:
         folder: the cell's.
@@ -52,6 +53,9 @@ def run_cell(folder: CellFolder, here: Mapping[str, str] | None = None) -> None:
         result_dir=folder.toolkit,
         resume=True,
     )
+    if not folder.is_done(tuple(spec["probes"])) and folder.lacks_model():
+        print("no model was kept, and a probe needs it: trained again", flush=True)
+        folder.start_over()
     _train(request)
     missing = [name for name in spec["probes"] if not folder.probe(name).is_file()]
     if missing or not folder.labels.is_file():
@@ -60,6 +64,8 @@ def run_cell(folder: CellFolder, here: Mapping[str, str] | None = None) -> None:
         write_text(folder.labels, trained.scores().to_csv(index=False))
         for name in missing:
             probes.run_probe(name, trained, folder)
+    if not spec.get("keep_model", True):
+        request.folder.seed(cell.seed).remove_weights()
 
 
 def _train(request: Request) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from mmsa_suparc import extras
 from mmsa_suparc.bench.execute import Job, Outcome, execute, stopping
 from mmsa_suparc.bench.slurm_options import SlurmOptions
 from mmsa_suparc.bench.slurm_queue import Place, cancel, look
@@ -94,12 +95,7 @@ def require(options: SlurmOptions) -> None:
     Raises:
         UserError: it is not here.
     """
-    try:
-        import submitit  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "--executor slurm: submitit is not installed; pip install 'mmsa-suparc[slurm]'"
-        ) from None
+    extras.require("submitit", "--executor slurm")
     if options.cluster == "slurm" and shutil.which("srun") is None:
         raise UserError(
             "--executor slurm: no srun here; run it on a machine of the cluster, or try it with "

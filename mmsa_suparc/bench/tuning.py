@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from mmsa_suparc import extras
 from mmsa_suparc.bench.ranges import Search
 from mmsa_suparc.config import Layer
 from mmsa_suparc.data import reader
@@ -79,12 +80,9 @@ def begin(wanted: Search) -> Any:
     Raises:
         UserError: Optuna is not installed; no such device.
     """
-    try:
-        import optuna
-    except ImportError:
-        raise UserError(
-            "mmsa tune: Optuna is not installed; pip install 'mmsa-suparc[tune]'"
-        ) from None
+    extras.require("optuna", "mmsa tune")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     find_device(wanted.device)  # or refuse it
     wanted.out.mkdir(parents=True, exist_ok=True)

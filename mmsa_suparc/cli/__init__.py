@@ -39,6 +39,8 @@ VERBS = {
 INTERNAL_VERBS = ("cell",)
 #: Verbs of two words that have a parser of their own; the first is a verb as well.
 SECOND_WORDS: dict[tuple[str, ...], str] = {("bench", "report"): "bench_report"}
+#: ``mmsa help VERB`` is ``mmsa VERB --help``.
+HELP_WORD = "help"
 #: Taken by every verb, before or after its name.
 NO_COLOR_FLAG = "--no-color"
 #: Read once, when torch is loaded; what the user says stands. Large pages for its memory on Linux,
@@ -112,6 +114,8 @@ def _answer(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         arguments = ["--help"]
+    elif arguments[0] == HELP_WORD:
+        arguments = [*arguments[1:], "--help"]
     for word in arguments:
         if not is_text(word):
             raise UserError(f"argument {shown(word)}: expected UTF-8 text")

@@ -60,28 +60,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(options: argparse.Namespace) -> int:
     import os
 
+    from mmsa_suparc import extras
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
-    from mmsa_suparc.runs.records import Records
+    from mmsa_suparc.runs.records import NOT_OF_VIDEOS, Records, made_of_videos, require_clips
 
     limits = extraction_limits(options)
     # Refuse at once what cannot be served.
-    Records(Path(options.run).expanduser()).to_serve(options.seed, any_model=True)
+    run = Path(options.run).expanduser()
+    require_clips(Records(run).to_serve(options.seed, any_model=True)["model"])
+    video = None if options.example is None else Path(options.example).expanduser()
+    if video is not None and not video.is_file():
+        raise UserError(f"--example {video}: no such file")
+    if video is not None and not made_of_videos(run):
+        raise UserError(f"--example: {NOT_OF_VIDEOS}")
+    _check_port(options.host, options.port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
-        raise UserError("Gradio is not installed; pip install 'mmsa-suparc[app]'") from None
+    extras.require("gradio", "mmsa app")
     quiet_libraries(options.verbose)
     from mmsa_suparc.serving import app, example, seeds
     from mmsa_suparc.serving.any_model import load_predictor
 
     end_cleanly()
-    _check_port(options.host, options.port)
-    run = Path(options.run).expanduser()
     how = {"fet_python": options.fet_python, "limits": limits}
     predictor = load_predictor(run, seed=options.seed, **how)
-    predictor.require_clips()
-    video = None if options.example is None else Path(options.example).expanduser()
     shown = example.of(predictor.serving, video, options.example_words)
     more = options.most_seeds - 1 if options.seed is None else 0
     page = app.Page(predictor, seeds.others(run, predictor.serving.seed, more, **how), shown)

@@ -107,7 +107,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
-    """How many trainings there are at a time, here and on Slurm."""
+    """What trainings leave, and how many there are at a time, here and on Slurm."""
+    parser.add_argument(
+        "--no-models", action="store_true",
+        help="keep no weights of trainings that finish from now on, as keep_models: false in the "
+        "file: hundreds of MB each with a text encoder of usual size",
+    )  # fmt: skip
     parser.add_argument(
         "--jobs", type=values.jobs_or_auto, default=1, metavar="N|auto",
         help="trainings at a time, each on a GPU of its own where there are GPUs; auto: as many as "
@@ -134,7 +139,7 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    from mmsa_suparc import announced
+    from mmsa_suparc import announced, extras
     from mmsa_suparc.bench import benchmark, plan, slurm_options
     from mmsa_suparc.config import assignments
     from mmsa_suparc.data.files import try_writing
@@ -149,6 +154,8 @@ def handle(options: argparse.Namespace) -> int:
         slurm.require(of_slurm)
     elif options.slurm:
         raise UserError("--slurm: needs --executor slurm")
+    if options.executor == "ray":
+        extras.require("ray", "--executor ray")
     announced.announce()
     file = plan.read(plan.find_file(options.file))
     shared = dict(assignments(options.assignments).values)
@@ -167,12 +174,15 @@ def handle(options: argparse.Namespace) -> int:
     asked = benchmark.prepare(
         file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
         only=options.variant, folds=options.folds, pool=options.pool, data_root=options.data_root,
+        keep_models=False if options.no_models else None,
     )  # fmt: skip
     if asked.plan.folds:
         from mmsa_suparc.bench.fold_doubts import fold_doubts
 
         for doubt in fold_doubts(asked.plan, options.data_root):
             print(f"mmsa: {doubt}", file=sys.stderr)
+    if asked.repeated:
+        print(f"mmsa: {asked.repeated}", file=sys.stderr)
     if options.dry_run:
         _print_plan(_planned(asked), as_json=options.json)
         return 0
@@ -255,13 +265,14 @@ def _planned(asked: Any) -> list[dict[str, Any]]:
 
     known = execute.known_seconds(asked.jobs)
     guesses: dict[tuple[str, str], float] = {}
+    sizes: dict[tuple[str, str], int] = {}
     rows, to_do = [], set()
     for cell, job in zip(asked.plan.cells, asked.jobs, strict=True):
         row = {
             "cell": job.folder.name, "variant": cell.variant, "model": cell.model,
             "data_set": cell.dataset, "seed": cell.seed,
             "fold": cell.fold and str(cell.fold), "name": cell.name, "state": "to do",
-            "seconds": None, "guess": False,
+            "seconds": None, "guess": False, "model_bytes": 0,
         }  # fmt: skip
         if job.done:
             row["state"] = "done"
@@ -270,6 +281,9 @@ def _planned(asked: Any) -> list[dict[str, Any]]:
         else:
             to_do.add(job.folder)
             row["guess"], place = cell.model not in known, (cell.variant, cell.dataset)
+            if place not in sizes:
+                sizes[place] = cells.guessed_bytes(cell, asked.data_root)
+            row["model_bytes"] = sizes[place] if asked.keep_models else 0
             if row["guess"] and place not in guesses:  # the same for every seed
                 guesses[place] = cells.guessed_seconds(cell, asked.data_root)
             row["seconds"] = guesses[place] if row["guess"] else known[cell.model]
@@ -280,9 +294,10 @@ def _planned(asked: Any) -> list[dict[str, Any]]:
 def _print_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     to_do = [row["seconds"] for row in rows if row["state"] == "to do"]
     count = len({row["cell"] for row in rows})
+    size = sum(row["model_bytes"] for row in rows)
     if as_json:
         totals = {"trainings": count, "to_do": len(to_do), "seconds": sum(to_do)}
-        print_json({**totals, "cells": rows})
+        print_json({**totals, "model_bytes": size, "cells": rows})
         return
     for row in rows:
         about = row["state"]
@@ -290,3 +305,5 @@ def _print_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
             about = f"≈ {row['seconds']:.0f} s{' (a guess)' if row['guess'] else ''}"
         print(f"{row['cell']}  {row['name']}  ({row['model']}): {about}")
     print(f"{count} trainings, {len(to_do)} to do, about {sum(to_do) / 60:.0f} minutes one by one")
+    if size >= 1e8:
+        print(f"their models take about {size / 1e9:.1f} GB; --no-models keeps none")

@@ -13,7 +13,6 @@ import argparse
 from pathlib import Path
 
 from mmsa_suparc.cli import values
-from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,16 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    from mmsa_suparc.cli.options import quiet_libraries
+    from mmsa_suparc import extras
+    from mmsa_suparc.cli.options import file_to_write, quiet_libraries
+    from mmsa_suparc.data.files import try_writing
 
-    out = Path(options.out).expanduser()
-    if out.is_dir():
-        raise UserError(f"--out {out}: is a folder; expected a file to write")
+    out = file_to_write(options.out)
     quiet_libraries(options.verbose)
     from mmsa_suparc.runs.records import Records
 
     run = Path(options.run).expanduser()
     Records(run).to_serve(options.seed)  # or refuse it at once
+    if options.format == "onnx":
+        extras.require("onnxscript", "--format onnx")
+    try_writing(out.parent)
     from mmsa_suparc.runs import servable
     from mmsa_suparc.serving.export import NAMES, export
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from mmsa_suparc.cli import values
 from mmsa_suparc.cli.options import add_extraction, add_score_range
+from mmsa_suparc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    from mmsa_suparc.cli.options import end_cleanly, extraction_limits, score_range
-    from mmsa_suparc.errors import UserError
+    from mmsa_suparc.cli.options import end_cleanly, extraction_limits, file_to_write, score_range
     from mmsa_suparc.progress import progress
     from mmsa_suparc.videos import clip_table, extraction, recipe
 
-    out = Path(options.out).expanduser()
-    if out.is_dir():
-        raise UserError(f"--out {out}: is a folder; expected a file to write")
+    out = file_to_write(options.out)
     source = Path(options.input).expanduser()
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"--out {out}: is the input; expected another file to write")

@@ -7,9 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.cli import values
+from mmsa_suparc.errors import UserError
 
 
 def add_model_and_data(parser: argparse.ArgumentParser) -> None:
@@ -77,8 +79,6 @@ def add_score_range(parser: argparse.ArgumentParser) -> None:
 
 def score_range(options: argparse.Namespace) -> tuple[float, float]:
     """``--score-range``, checked."""
-    from mmsa_suparc.errors import UserError
-
     low, high = options.score_range or (-3.0, 3.0)
     if not low < high:
         raise UserError(f"--score-range {low:g} {high:g}: expected the lower number first")
@@ -132,10 +132,6 @@ def given(options: argparse.Namespace) -> list[Any]:
 
 def of_own_data(options: argparse.Namespace, datasets: Sequence[str]) -> dict[str, Any]:
     """The values that :func:`add_custom`'s options give, for a command on these data sets."""
-    from pathlib import Path
-
-    from mmsa_suparc.errors import UserError
-
     flags: dict[str, Any] = {}
     if getattr(options, "features", None) is not None:
         path = Path(options.features).expanduser()
@@ -161,6 +157,18 @@ def of_own_data(options: argparse.Namespace, datasets: Sequence[str]) -> dict[st
     return flags
 
 
+def file_to_write(name: str) -> Path:
+    """What ``--out`` names.
+
+    Raises:
+        UserError: a folder.
+    """
+    out = Path(name).expanduser()
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a folder; expected a file to write")
+    return out
+
+
 def load_config(options: argparse.Namespace) -> Any:
     """The merged configuration that these options name, without torch and the toolkit."""
     from mmsa_suparc import announced
@@ -178,22 +186,24 @@ def load_config(options: argparse.Namespace) -> Any:
 
 def load_to_train(options: argparse.Namespace, feature_files: Mapping[str, str]) -> Any:
     """:func:`load_config` for a command that trains: also refuses, before torch and the toolkit
-    are loaded, a model that does not run here, and files or an encoder that are not there.
+    are loaded, a model that does not run here, files that are not there or have faults, and an
+    encoder that is not there.
 
     Args:
         options: of the command.
         feature_files: files to take modalities from, by ``feature_T``, ``feature_A``,
             ``feature_V``.
     """
-    from mmsa_suparc.data.text import find_encoder
-    from mmsa_suparc.runs import identity
-    from mmsa_suparc.toolkit import catalogue, settings
+    from mmsa_suparc.runs import identity, inputs
+    from mmsa_suparc.toolkit import catalogue
 
     config = load_config(options)
     catalogue.require_runnable(config.model, config.dataset)
-    settings.find_inputs(config.feature_path, feature_files)
-    if identity.needs_encoder(config):
-        find_encoder(str(config.values["pretrained"]))
+    inputs.checked(
+        config, feature_files, allow_leak=getattr(options, "allow_leak", True),
+        allow_label_range=getattr(options, "allow_label_range", True),
+    )  # fmt: skip
+    identity.encoder_of(config)  # or refuse it
     return config
 
 

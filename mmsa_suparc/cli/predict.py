@@ -87,7 +87,8 @@ def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
     values.device(options.device)
     run = Records(Path(options.run).expanduser())
-    run.to_serve(options.seed, any_model=True)  # or refuse it at once
+    record = run.to_serve(options.seed, any_model=True)  # or refuse it at once
+    clips = _refuse_early(options, run.path, record["model"])
     from mmsa_suparc.serving.any_model import load_predictor
     from mmsa_suparc.training.runtime import find_device
 
@@ -98,15 +99,13 @@ def handle(options: argparse.Namespace) -> int:
     )  # fmt: skip
     try:
         if options.every:
-            predictor.require_clips()
-            _tell_over_time(options, predictor, limits)
+            _tell_over_time(options, clips, predictor, limits)
             return 0
         faults: list[str] = []
         if options.features:
             names, found = predictor.predict_file(options.features)
         else:
-            predictor.require_clips()
-            names, found, faults = _of_videos(predictor, options, limits)
+            names, found, faults = _of_videos(clips, predictor, options, limits)
     finally:
         predictor.close()
     _tell(options, names, found)
@@ -115,7 +114,39 @@ def handle(options: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
+Clips = list[tuple[str, Path, "str | None"]]
+
+
+def _refuse_early(options: argparse.Namespace, run: Path, model: str) -> Clips:
+    """What can be found wrong before torch is loaded; the clips that are to be scored.
+
+    Raises:
+        UserError: a file that is not there or not what it should be, a model that takes no videos,
+            or MMSA-FET is not there to read them.
+        DiskError: --out cannot be written.
+    """
+    from mmsa_suparc.cli.options import file_to_write
+    from mmsa_suparc.data import reader
+    from mmsa_suparc.data.files import try_writing
+    from mmsa_suparc.runs.records import NOT_OF_VIDEOS, made_of_videos, require_clips
+    from mmsa_suparc.videos.fet import find_python, require_fet
+
+    if options.out is not None:
+        try_writing(file_to_write(options.out).parent)
+    if options.features:
+        reader.read(Path(options.features).expanduser())
+        return []
+    require_clips(model)
+    clips = _clips(options)
+    if not made_of_videos(run):
+        raise UserError(f"{NOT_OF_VIDEOS}. Use --features")
+    if options.video and not clips[0][1].is_file():
+        raise UserError(f"--video {options.video}: no such file")
+    require_fet(find_python(options.fet_python))
+    return clips
+
+
+def _clips(options: argparse.Namespace) -> Clips:
     """(name, video, words) of what is to be scored."""
     if options.video:
         text = options.text
@@ -143,12 +174,11 @@ def _clips(options: argparse.Namespace) -> list[tuple[str, Path, str | None]]:
 
 
 def _of_videos(
-    predictor: Any, options: argparse.Namespace, limits: Any
+    clips: Clips, predictor: Any, options: argparse.Namespace, limits: Any
 ) -> tuple[list[str], list[Any], list[str]]:
     from mmsa_suparc.progress import progress
     from mmsa_suparc.videos.media import ClipError
 
-    clips = _clips(options)
     listener = _listener(options, limits)
     names, found, faults = [], [], []
     bar = progress(None, "clips", len(clips))
@@ -170,13 +200,13 @@ def _of_videos(
     return names, found, faults
 
 
-def _tell_over_time(options: argparse.Namespace, predictor: Any, limits: Any) -> None:
+def _tell_over_time(options: argparse.Namespace, clips: Clips, predictor: Any, limits: Any) -> None:
     """``--every``: a row a window, and the curve."""
     from mmsa_suparc.cli.json_output import print_json
     from mmsa_suparc.serving import timeline
     from mmsa_suparc.videos.media import ClipError
 
-    ((name, video, text),) = _clips(options)
+    ((name, video, text),) = clips
     listener = _listener(options, limits)
     try:
         words = listener(video) if text is None and listener is not None else text

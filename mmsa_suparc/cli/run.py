@@ -155,12 +155,18 @@ def _request(options: argparse.Namespace) -> Any:
     }
     config = load_to_train(options, feature_files)
 
-    from mmsa_suparc.runs.records import Records
+    if options.tune and not config.tune:
+        raise UserError(f"model '{config.model}' declares no values to tune over")
 
-    folder = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run_dir = Path(options.run_dir or folder).expanduser()
+    from mmsa_suparc.runs.places import Places
+
+    name = f"runs/{config.model}-{config.data_name}-{time.strftime('%Y%m%d-%H%M%S')}"
     seeds = tuple(options.seeds) or ((1111,) if config.dataset == "demo" else TOOLKIT_SEEDS)
-    Records(run_dir).refuse_others(config.model, config.dataset, seeds, resume=options.resume)
+    run_dir = Path(options.run_dir or name).expanduser()
+    result_dir = Path(options.res_save_dir or "~/MMSA/results").expanduser()
+    models, logs = _folder(options.model_save_dir), _folder(options.log_dir)
+    places = Places(run_dir, result_dir / ("tune" if options.tune else "normal"), models, logs)
+    _refuse_early(options, config, seeds, places, feature_files)
 
     import mmsa_suparc
     from mmsa_suparc.runs.request import Request
@@ -172,9 +178,9 @@ def _request(options: argparse.Namespace) -> Any:
         seeds=seeds,
         run_dir=run_dir,
         device=find_device(device),
-        result_dir=Path(options.res_save_dir or "~/MMSA/results").expanduser(),
-        model_dir=Path(options.model_save_dir).expanduser() if options.model_save_dir else None,
-        log_dir=Path(options.log_dir).expanduser() if options.log_dir else None,
+        result_dir=result_dir,
+        model_dir=models,
+        log_dir=logs,
         num_workers=options.num_workers,
         resume=options.resume,
         tracker=options.tracker,
@@ -182,6 +188,38 @@ def _request(options: argparse.Namespace) -> Any:
         allow_label_range=options.allow_label_range,
         feature_files=feature_files,
     )
+
+
+def _folder(name: str) -> Path | None:
+    return Path(name).expanduser() if name else None
+
+
+def _refuse_early(
+    options: argparse.Namespace,
+    config: Any,
+    seeds: tuple[int, ...],
+    places: Any,
+    feature_files: dict[str, str],
+) -> None:
+    """What the run itself would refuse, said before torch is loaded: a tracker that is not there, a
+    folder of another run or of none, a place that cannot be written."""
+    from mmsa_suparc.runs import identity, resuming, tracking
+    from mmsa_suparc.runs.places import try_outputs
+    from mmsa_suparc.runs.records import Records
+
+    tracking.require_installed(options.tracker)
+    records = Records(places.run_dir)
+    records.refuse_others(config.model, config.dataset, seeds, resume=options.resume)
+    if options.resume and records.path.is_dir():
+        encoder = identity.encoder_of(config)
+        resuming.refuse_others(
+            records, seeds,
+            lambda seed: identity.of_run(
+                config, seed, encoder=encoder, device="", feature_files=feature_files
+            ),
+        )  # fmt: skip
+    if os.environ.get("RANK", "0") == "0":  # the first process alone writes
+        try_outputs(places)
 
 
 def _train(request: Any, verbose: int) -> int:

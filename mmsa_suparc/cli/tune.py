@@ -78,6 +78,7 @@ def _add_folds(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     quiet_libraries(options.verbose)
+    from mmsa_suparc import extras
     from mmsa_suparc.bench import ranges
     from mmsa_suparc.data.files import try_writing
     from mmsa_suparc.data.fold import pool_of
@@ -105,6 +106,7 @@ def handle(options: argparse.Namespace) -> int:
         fresh=options.fresh_seeds or 3,
     )
     ranges.check(wanted)
+    extras.require("optuna", "mmsa tune")
     try_writing(wanted.out)
     if wanted.folds:
         return _by_folds(wanted, options.verbose)

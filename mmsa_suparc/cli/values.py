@@ -67,13 +67,17 @@ jobs = whole(1, 1_024)
 
 
 def device(name: str | None) -> str | None:
-    """The name of a device that a machine could have; torch says whether this one has it.
+    """The name of a device, as far as can be told without torch, which says whether it is there.
 
     Raises:
-        UserError: no machine has one of that name.
+        UserError: no machine has one of that name, or this one has none of its kind.
     """
     if name is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise UserError(f"--device {name}: no such device; expected cpu, cuda or cuda:N")
+    if name is not None:
+        from mmsa_suparc.training import cuda
+
+        cuda.require(name)
     return name
 
 

@@ -14,7 +14,8 @@
       environment.json   versions, device, command
       history.csv        a row an epoch
       run.log            what the trainer said
-      model.safetensors  the best weights; model.json beside it: SHA-256, identity, code, shapes
+      model.safetensors  the best weights; model.json beside it: SHA-256, identity, code, shapes.
+                         A benchmark may keep model.json alone
       predictions.csv    split, id, label, prediction
       metrics.json       by split; of SupArc also diagnostics: pairs, margins, gradients
       checkpoint.pth     the toolkit's, while training
@@ -41,12 +42,12 @@ from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import DiskError, UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
-from mmsa_suparc.runs.records import Diagnostics, Records
+from mmsa_suparc.runs.records import WEIGHTS, WEIGHTS_SIDECAR, Diagnostics, Records
 from mmsa_suparc.training.checkpoint import LARGEST_WEIGHTS, load_finite, save_tensors
 from mmsa_suparc.training.state import StateFolder
 
 #: Names that a saved predictor's folder shares.
-SERVING, ENCODER, WEIGHTS = "serving.json", "encoder", "model.safetensors"
+SERVING, ENCODER = "serving.json", "encoder"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class RunFolder(Records):
 
     def seed(self, number: int) -> SeedFolder:
         """The part of a seed."""
-        return SeedFolder(self.path / f"seed-{number}")
+        return SeedFolder(self.seed_path(number))
 
     def histories(self) -> list[pd.DataFrame]:
         """A row an epoch, of every seed that has begun."""
@@ -169,7 +170,7 @@ class SeedFolder:
             "code": fingerprints.of_code(),
             "shapes": {name: list(tensor.shape) for name, tensor in weights.items()},
         }
-        write_text(self.path / "model.json", _json(sidecar))
+        write_text(self.path / WEIGHTS_SIDECAR, _json(sidecar))
         write_text(self.path / "predictions.csv", predictions.to_csv(index=False))
         more = {} if diagnostics is None else {"diagnostics": diagnostics}
         write_text(self.path / "metrics.json", _json({**metrics, **more}))
@@ -206,7 +207,11 @@ class SeedFolder:
 
     def read_checksum(self) -> str:
         """The SHA-256 of the weights that were written."""
-        return str(read_mapping(self.path / "model.json").get("sha256"))
+        return str(read_mapping(self.path / WEIGHTS_SIDECAR).get("sha256"))
+
+    def remove_weights(self) -> None:
+        """What they were of stays in ``model.json``."""
+        self.weights.unlink(missing_ok=True)
 
     def read_weights(self, checksum: str) -> dict[str, Tensor]:
         """The best weights, by the names that the toolkit's ``AMIO`` gives them.

@@ -3,7 +3,6 @@ mean. It stands in ``serving.json``, see :mod:`mmsa_suparc.runs.servable`."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,10 +14,8 @@ from mmsa_suparc.config import first_of
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.names import SCORE_RANGES
 from mmsa_suparc.runs.folder import SERVING, RunFolder
 from mmsa_suparc.toolkit import registry
-from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.videos.recipe import FROM_VIDEO, Normalisation, Recipe, of_json
 
 #: Values a frame, and tokens a text, at most.
@@ -194,21 +191,3 @@ def load_form(run_dir: Path, record: Record) -> Form:
         **known_fields(content, serving, values, seed), frames=content.frames.model_dump(),
         text=content.text, text_width=content.text_width,
     )  # fmt: skip
-
-
-def record_of(content: reader.FeatureFile) -> dict[str, Any]:
-    """What ``mmsa extract`` wrote of a feature file; nothing for other files."""
-    try:
-        found = json.loads(content["train"].get("recipe", "{}"))
-    except (TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def known_range(config: ModelConfig, content: reader.FeatureFile) -> tuple[float, float] | None:
-    """Lowest and highest score, where they are known: as the user says, as the file says, or as
-    the data set has them."""
-    said = config.values.get("score_range")
-    if said and "score_range" not in config.chosen:
-        said = record_of(content).get("score_range", said)
-    return (said[0], said[1]) if said else SCORE_RANGES.get(config.dataset)

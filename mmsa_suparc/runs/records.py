@@ -14,6 +14,20 @@ from mmsa_suparc.config import first_of
 from mmsa_suparc.data import store
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import UserError
+from mmsa_suparc.plain_files import read_mapping
+
+#: A seed's best weights, and beside them what they are of.
+WEIGHTS, WEIGHTS_SIDECAR = "model.safetensors", "model.json"
+#: Models that cannot score clips given by themselves, and why.
+WHY_NO_CLIPS = {
+    "mctn": "mctn reads a batch as one sequence, so that the score of a clip depends on those "
+    "beside it; expected a feature file: --features"
+}
+#: Why a trained model takes no videos.
+NOT_OF_VIDEOS = (
+    "this model was trained on features of which nobody said how they are made; expected a run on "
+    "a file of mmsa extract"
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,15 @@ class Records:
     def name(self) -> str:
         """The folder's own."""
         return self.path.name
+
+    def seed_path(self, number: int) -> Path:
+        """The folder of a seed, finished or not."""
+        return self.path / f"seed-{number}"
+
+    def kept_no_model(self, number: int) -> bool:
+        """Whether a seed's weights were written, and removed: a benchmark may keep none."""
+        folder = self.seed_path(number)
+        return (folder / WEIGHTS_SIDECAR).is_file() and not (folder / WEIGHTS).exists()
 
     def records(self) -> list[Record]:
         """One a finished seed, in the order in which they finished.
@@ -95,7 +118,7 @@ class Records:
             among: what :meth:`records` gave, where it was read before.
 
         Raises:
-            UserError: no finished run of SupArc here, or none of that seed.
+            UserError: no finished run of SupArc here, none of that seed, or its weights are gone.
         """
         records = self.records() if among is None else among
         found = {record["seed"]: record for record in records}
@@ -107,11 +130,37 @@ class Records:
         if model != "suparc" and not any_model:
             raise UserError(f"{self.path}: a run of '{model}'; expected one of suparc")
         if seed is None:
-            return min(found.values(), key=lambda one: one["metrics"]["valid"].get("MAE", math.inf))
+            best = min(found.values(), key=lambda one: one["metrics"]["valid"].get("MAE", math.inf))
+            seed = int(best["seed"])
         if seed not in found:
             known = ", ".join(map(str, sorted(found)))
             raise UserError(f"{self.path}: no finished seed {seed}; it has {known}")
+        if self.kept_no_model(seed):
+            raise UserError(
+                f"{self.seed_path(seed)}: its model was not kept (keep_models: false, --no-models);"
+                f" train it again: mmsa run -m {model} -s {seed} -c {self.seed_path(seed)}/"
+                f"config.yaml -d {found[seed]['dataset']}"
+            )
         return found[seed]
+
+
+def require_clips(model: str) -> None:
+    """Refuse clips that are given by themselves, where a model cannot score such.
+
+    Raises:
+        UserError: why, and what to do.
+    """
+    if model in WHY_NO_CLIPS:
+        raise UserError(WHY_NO_CLIPS[model])
+
+
+def made_of_videos(run_dir: Path) -> bool:
+    """Whether a run was trained on a file of ``mmsa extract``, so that it can be given videos; also
+    where its ``serving.json`` cannot be read, which says what is wrong when the model is loaded."""
+    try:
+        return read_mapping(run_dir / "serving.json").get("features") != {}
+    except UserError:
+        return True
 
 
 class _Metrics(BaseModel):

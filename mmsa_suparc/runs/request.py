@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from mmsa_suparc.config import effective
 from mmsa_suparc.data import reader, schema
-from mmsa_suparc.data.files import try_writing
 from mmsa_suparc.data.fold import fold_of
 from mmsa_suparc.data.folds import cut
-from mmsa_suparc.data.store import Record
-from mmsa_suparc.data.text import check_tokens, find_encoder
-from mmsa_suparc.errors import DiskError, UserError
-from mmsa_suparc.names import SPLITS
-from mmsa_suparc.runs import identity, tracking
+from mmsa_suparc.data.text import check_tokens
+from mmsa_suparc.errors import UserError
+from mmsa_suparc.runs import identity, inputs, resuming, tracking
 from mmsa_suparc.runs.folder import RunFolder
-from mmsa_suparc.runs.known import known_range
+from mmsa_suparc.runs.places import Places
 from mmsa_suparc.toolkit import catalogue, registry, settings
-from mmsa_suparc.toolkit.datasets import treated_as
 from mmsa_suparc.toolkit.settings import ModelConfig
 from mmsa_suparc.training import processes
-from mmsa_suparc.training.identity import first_difference, other_ground
-
-#: The fields that ``-Ft -Fa -Fv`` take from another file.
-FIELDS_OF = {
-    "T": ("text", "text_bert"),
-    "A": ("audio", "audio_lengths"),
-    "V": ("vision", "vision_lengths"),
-}
 
 
 @dataclass(frozen=True)
@@ -84,6 +69,14 @@ class Request:
         """The toolkit's table, which all runs on a data set share."""
         return self.result_dir / "normal" / f"{self.config.data_name}.csv"
 
+    @property
+    def places(self) -> Places:
+        """Everything that the run writes to."""
+        return Places(
+            run_dir=self.run_dir, results=self.table.parent, models=self.model_dir,
+            logs=self.log_dir,
+        )  # fmt: skip
+
     def content(self) -> reader.FeatureFile:
         """What is trained on: the splits of :meth:`file`, or those of its fold."""
         content, fold = self.file(), fold_of(self.config.values)
@@ -93,22 +86,11 @@ class Request:
         """The feature file, with modalities of other files where ``-Ft -Fa -Fv`` ask for them;
         those are features of another making, so the file's own recipe no longer holds. Of a fold
         only the splits that are pooled."""
-        content = reader.read(self.config.feature_path)
-        for flag, name in self.feature_files.items():
-            other = reader.read(name)
-            _refuse_other_clips(content, other, f"-F{flag[-1].lower()} {name}")
-            content = _with_modality(content, other, flag[-1])
-        fold = fold_of(self.config.values)
-        return content if fold is None else {split: content[split] for split in fold.pool}
+        return inputs.of_files(self.config, self.feature_files)
 
     def encoder(self) -> str:
-        """The run's text encoder, found; only its name where the run does without one.
-
-        Raises:
-            UserError: no such encoder.
-        """
-        name = self.config.encoder
-        return find_encoder(name) if identity.needs_encoder(self.config) else name
+        """See :func:`identity.encoder_of`."""
+        return identity.encoder_of(self.config)
 
     def args(self, *, ordinal: int, checkpoint: Path) -> Any:
         """The toolkit's ``args`` of a seed, the ``ordinal``-th one."""
@@ -121,45 +103,10 @@ class Request:
 
     def identity(self, seed: int) -> dict[str, Any]:
         """What a saved state or result is of."""
-        config = self.config
-        return {
-            "model": config.model,
-            "dataset": config.dataset,
-            "seed": seed,
-            **identity.of_inputs(config, self.encoder(), self.feature_files),
-            **identity.of_surroundings(self.device.type, folded=fold_of(config.values) is not None),
-            **{f"configuration.{key}": value for key, value in effective(config.values).items()},
-        }
-
-
-def _refuse_other_clips(content: reader.FeatureFile, other: reader.FeatureFile, named: str) -> None:
-    """Clips of two files are put together by their places, so the places have to agree.
-
-    Raises:
-        UserError: the first that does not.
-    """
-    for split in SPLITS:
-        both = (np.ravel(part[split].get("id", ())) for part in (content, other))
-        for place, (ours, found) in enumerate(zip(*both, strict=False)):
-            if str(ours) != str(found):
-                raise UserError(
-                    f"{named}: {split}: clip {place} is '{found}'; expected '{ours}', the "
-                    "same clips in the same order as in the feature file"
-                )
-
-
-def _with_modality(
-    content: reader.FeatureFile, other: reader.FeatureFile, letter: str
-) -> reader.FeatureFile:
-    """The content with one modality's fields from another file."""
-    outdated = {*FIELDS_OF[letter], *(("recipe",) if letter in "AV" else ())}
-    return {
-        split: {
-            **{name: value for name, value in content[split].items() if name not in outdated},
-            **{name: other[split][name] for name in FIELDS_OF[letter] if name in other[split]},
-        }
-        for split in SPLITS
-    }
+        return identity.of_run(
+            self.config, seed, encoder=self.encoder(), device=self.device.type,
+            feature_files=self.feature_files,
+        )  # fmt: skip
 
 
 def validate(request: Request) -> None:
@@ -172,6 +119,8 @@ def validate(request: Request) -> None:
     request.folder.refuse_others(
         request.config.model, request.config.dataset, request.seeds, resume=request.resume
     )
+    if request.resume:
+        resuming.refuse_others(request.folder, request.seeds, request.identity)
 
 
 def validate_inputs(request: Request) -> None:
@@ -184,80 +133,18 @@ def validate_inputs(request: Request) -> None:
     config = request.config
     catalogue.require_runnable(config.model, config.dataset)
     tracking.require_installed(request.tracker)
-    path = config.feature_path
-    settings.find_inputs(path, request.feature_files)
-    content = request.file()
+    content = inputs.checked(
+        config, request.feature_files, allow_leak=request.allow_leak,
+        allow_label_range=request.allow_label_range,
+    )  # fmt: skip
     encoder = request.encoder()
-    scores = known_range(config, content)
-    rules = schema.Rules(
-        score_range=None if request.allow_label_range else scores,
-        lengths=not config.values["need_data_aligned"],
-        unimodal="sims" in treated_as(config.dataset),
-        allow_leak=request.allow_leak,
-    )
-    faults = schema.check(content, rules)
-    if faults:
-        others = {
-            name: file for flag, file in request.feature_files.items()
-            for name in FIELDS_OF[flag[-1]]
-        }  # fmt: skip
-        raise schema.FaultsError(path, faults, others=others)
     if config.values["use_bert"]:
-        words = request.feature_files.get("feature_T", path)
+        words = request.feature_files.get("feature_T", config.feature_path)
         tokens = schema.normalised(reader.read(words))
         check_tokens({split: tokens[split] for split in content}, encoder, words)
     fold = fold_of(config.values)
     if fold is not None:
         cut(content, fold)  # or refuse it
-
-
-def try_outputs(request: Request, table: Path) -> None:
-    """Try every place that the run will write to, before hours of work.
-
-    Args:
-        request: names the places.
-        table: that of the results, shared with other runs.
-
-    Raises:
-        DiskError: names the option with which to choose another place.
-    """
-    for flag, folder in (
-        ("--model-save-dir", request.model_dir),
-        ("--log-dir", request.log_dir),
-        ("--res-save-dir", table.parent),
-        ("--run-dir", request.run_dir),
-    ):
-        if folder is not None:
-            try:
-                try_writing(folder)
-            except DiskError as error:
-                raise DiskError(f"{error}; choose another place with {flag}") from None
-
-
-def refuse_other_run(request: Request, record: Record) -> str:
-    """A seed that is recorded is kept only where it is of the same request.
-
-    Returns:
-        What it stands on that is another now, in words.
-
-    Raises:
-        UserError: names what differs.
-    """
-    wanted = json.loads(json.dumps(request.identity(record["seed"]), default=str))
-    found = record["identity"]
-    which = f"--run-dir {request.run_dir}: seed {record['seed']}"
-    if "encoder" not in found:
-        raise UserError(
-            f"{which} was run by an older version, which did not say of what encoder and of what "
-            "whole feature file; use another folder"
-        )
-    key = first_difference(found, wanted)
-    if key is not None:
-        raise UserError(
-            f"{which} was run with {key} = {found.get(key)!r}, this run has {wanted.get(key)!r}; "
-            "use the same configuration or another folder"
-        )
-    return other_ground(found, wanted)
 
 
 def refuse_launcher(request: Request) -> None:

@@ -16,17 +16,11 @@ import torch
 from mmsa_suparc.data import reader
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.errors import DiskError, UserError
-from mmsa_suparc.runs import environment, servable, toolkit_table, tracking
+from mmsa_suparc.runs import environment, places, servable, toolkit_table, tracking
 from mmsa_suparc.runs.folder import SeedFolder
-from mmsa_suparc.runs.known import known_range
-from mmsa_suparc.runs.request import (
-    Request,
-    refuse_launcher,
-    refuse_other_run,
-    try_outputs,
-    validate,
-    validate_inputs,
-)
+from mmsa_suparc.runs.inputs import known_range
+from mmsa_suparc.runs.request import Request, refuse_launcher, validate, validate_inputs
+from mmsa_suparc.runs.resuming import refuse_other_run
 from mmsa_suparc.runs.seeds import SeedResult, train_seed
 from mmsa_suparc.toolkit import patching
 from mmsa_suparc.toolkit.calls import logger
@@ -117,7 +111,7 @@ def _lead(
     told: set[str] = set()
     with contextlib.ExitStack() as owning:
         with processes.telling():
-            try_outputs(request, request.table)
+            places.try_outputs(request.places)
             what = f"process {os.getpid()} on {platform.node()}: {command}"
             owning.enter_context(folder.owned(what))
         for ordinal, seed in enumerate(request.seeds, start=1):
@@ -138,7 +132,7 @@ def _lead(
 
 def _keep_recorded(request: Request, record: Record, told: set[str]) -> None:
     """A seed that an earlier start recorded; what that start did not come to is made up for."""
-    changed = refuse_other_run(request, record)
+    changed = refuse_other_run(request.run_dir, record, request.identity(record["seed"]))
     if changed and changed not in told:
         told.add(changed)
         print(f"mmsa: {request.run_dir}: seeds that are kept are of {changed}", file=sys.stderr)

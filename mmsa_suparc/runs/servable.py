@@ -24,7 +24,8 @@ from mmsa_suparc.errors import UserError, in_a_line
 from mmsa_suparc.model import SupArc
 from mmsa_suparc.plain_files import read_mapping
 from mmsa_suparc.runs.encoder import Shapes, tokenizer_of, transformer_of
-from mmsa_suparc.runs.folder import ENCODER, WEIGHTS, RunFolder
+from mmsa_suparc.runs.folder import ENCODER, RunFolder
+from mmsa_suparc.runs.inputs import record_of
 from mmsa_suparc.runs.known import (
     Content,
     Known,
@@ -33,8 +34,8 @@ from mmsa_suparc.runs.known import (
     form_of,
     known_fields,
     range_of,
-    record_of,
 )
+from mmsa_suparc.runs.records import WEIGHTS
 from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.training.checkpoint import load_finite, shapes_of
 from mmsa_suparc.videos.recipe import FROM_VIDEO

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from mmsa_suparc.data.store import Record
 from mmsa_suparc.data.tables import append_rows
+from mmsa_suparc.runs import places
 from mmsa_suparc.runs import request as requests
 from mmsa_suparc.runs.request import Request
 from mmsa_suparc.toolkit import calls
@@ -44,7 +46,7 @@ def tune(request: Request, *, times: int, verbose: int) -> Path:
     requests.validate(request)
     config = request.config
     table = request.result_dir / "tune" / f"{config.dataset}-{config.model}.csv"
-    requests.try_outputs(request, table)
+    places.try_outputs(replace(request.places, results=table.parent))
     fixed = {key: config.values[key] for key in config.chosen}
     calls.search(
         config.model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,22 +11,20 @@ from typing import Any
 
 from mmsa_suparc.errors import UserError
 
-TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+#: The packages of which accelerate takes either; the last one is advised.
+TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 
 
 def require_installed(name: str | None) -> None:
-    """Refuse a tracker whose package is not installed.
+    """Refuse a tracker whose package is not installed; loads none of them, nor accelerate.
 
     Raises:
         UserError: names the package.
     """
     if name is None:
         return
-    from accelerate.utils import is_tensorboard_available, is_wandb_available
-
-    available = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
-    if not available[name]():
-        raise UserError(f"--tracker {name}: not installed; pip install {TRACKERS[name]}")
+    if not any(importlib.util.find_spec(package) for package in TRACKERS[name]):
+        raise UserError(f"--tracker {name}: not installed; pip install {TRACKERS[name][-1]}")
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES, SPLITS
 from mmsa_suparc.runs.folder import RunFolder
 from mmsa_suparc.runs.known import Form, load_form
+from mmsa_suparc.runs.records import WHY_NO_CLIPS
 from mmsa_suparc.runs.trained import Trained, load_trained
 from mmsa_suparc.serving.asking import ClipPredictor
 from mmsa_suparc.serving.card import public
@@ -39,11 +40,6 @@ from mmsa_suparc.videos.recipe import FROM_VIDEO
 ZEROED = "zeroed inputs: {} knows no masks; a modality left out is zeros, an empty sentence"
 #: Said of every score by a model that drops frames and tokens itself.
 DROPPED = "{} leaves out frames and tokens at random, as in its training (missing_rate)"
-#: Models that cannot score a clip by itself, and why.
-WHY_NO_CLIPS = {
-    "mctn": "mctn reads a batch as one sequence, so that the score of a clip depends on those "
-    "beside it; expected a feature file: --features"
-}
 #: The toolkit is patched, and reads its random numbers, for one thread at a time.
 _one_at_a_time = threading.Lock()
 

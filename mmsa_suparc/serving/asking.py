@@ -18,6 +18,7 @@ from mmsa_suparc.data.text import with_tokens
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs.known import Known
+from mmsa_suparc.runs.records import NOT_OF_VIDEOS
 from mmsa_suparc.serving import many, timeline
 from mmsa_suparc.serving.prediction import Prediction, Words
 from mmsa_suparc.toolkit.features import aligned_lengths
@@ -77,15 +78,6 @@ class ClipPredictor(ABC):
             UserError: a wrong width or shape, or a clip with nothing to score.
         """
 
-    def require_clips(self) -> None:
-        """Refuse clips that are given by themselves, where the model cannot score such.
-
-        Raises:
-            UserError: why, and what to do.
-        """
-        if self.why_no_clips:
-            raise UserError(self.why_no_clips)
-
     @property
     def used(self) -> tuple[str, ...]:
         """The modalities that the model looks at."""
@@ -141,10 +133,7 @@ class ClipPredictor(ABC):
     def extract(self, video: str | Path) -> ClipFeatures:
         """The features that this model was trained on, of a video."""
         if self._extractor is None:
-            raise UserError(
-                "this model was trained on features of which nobody said how they are made; "
-                "expected a run on a file of mmsa extract. Use --features"
-            )
+            raise UserError(f"{NOT_OF_VIDEOS}. Use --features")
         return self._extractor(video)
 
     def predict_clip(
@@ -218,7 +207,8 @@ class ClipPredictor(ABC):
         self, clips: Sequence[ClipFeatures], texts: Sequence[str | None], present: tuple[str, ...]
     ) -> list[Prediction | ClipError]:
         """A prediction a clip, or why there is none."""
-        self.require_clips()
+        if self.why_no_clips:
+            raise UserError(self.why_no_clips)
         recipe = self.serving.recipe or Recipe()
         arrays: dict[str, Any] = {"raw_text": np.array([text or "" for text in texts], object)}
         notes = [list(clip.notes) for clip in clips]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_suparc.data import demo
-from mmsa_suparc.errors import UserError
 from mmsa_suparc.runs.known import Known
 
 WORDS = "well , the acting was really good but the ending was somewhat dull ."
@@ -34,16 +33,8 @@ class Example:
 
 def of(served: Known, video: Path | None, words: str | None) -> Example:
     """The example of a model: as the user says, else a clip of the embedded data set for a model
-    that was trained on that, else words alone.
-
-    Raises:
-        UserError: no such file, or a model that takes no videos.
-    """
+    that was trained on that, else words alone."""
     if video is not None:
-        if served.recipe is None:
-            raise UserError("--example: this model was not trained on features of videos")
-        if not video.is_file():
-            raise UserError(f"--example {video}: no such file")
         return Example(words or "", video)
     widths = {"audio": demo.AUDIO_WIDTH, "vision": demo.VISION_WIDTH}
     if words or served.config.get("dataset_name") != "demo" or served.widths != widths:

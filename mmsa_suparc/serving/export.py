@@ -25,6 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mmsa_suparc import extras
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.model import SupArc
@@ -131,12 +132,7 @@ def export(serving: Serving, path: Path, *, kind: Format, with_text_encoder: boo
 
 
 def _onnx(module: Exported, inputs: tuple[Tensor, ...], shapes: tuple[dict, ...]) -> bytes:
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "--format onnx: ONNX is not installed; pip install 'mmsa-suparc[export]'"
-        ) from None
+    extras.require("onnxscript", "--format onnx")
     program = torch.onnx.export(
         module, inputs, dynamo=True, dynamic_shapes=shapes, verbose=False,
         input_names=["text" if module.with_text_encoder else "text_vector", *NAMES],

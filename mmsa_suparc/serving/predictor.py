@@ -15,7 +15,8 @@ from mmsa_suparc.errors import UserError
 from mmsa_suparc.model.suparc import Encodings
 from mmsa_suparc.names import MODALITIES
 from mmsa_suparc.runs import servable
-from mmsa_suparc.runs.folder import ENCODER, SERVING, WEIGHTS
+from mmsa_suparc.runs.folder import ENCODER, SERVING
+from mmsa_suparc.runs.records import WEIGHTS
 from mmsa_suparc.runs.trainer import config_of
 from mmsa_suparc.serving.asking import ClipPredictor
 from mmsa_suparc.serving.card import card, public

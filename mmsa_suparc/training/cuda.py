@@ -1,4 +1,4 @@
-"""Whether torch has a CUDA device here; torch is loaded only where nothing else can tell."""
+"""Which devices there are for torch; torch is loaded only where nothing else can tell."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 import sys
 from importlib import metadata
 from pathlib import Path
+
+from mmsa_suparc.errors import UserError
 
 #: What Linux calls graphics processors: NVIDIA's, those of its small boards, AMD's, Windows' host.
 DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
@@ -18,6 +20,23 @@ def has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def require(name: str) -> None:
+    """Refuse a device of a kind that this machine has none of.
+
+    Raises:
+        UserError: names it.
+    """
+    if name.startswith("cuda") and not has_cuda():
+        raise absent(name, 0)
+    if name == "mps" and sys.platform != "darwin":
+        raise UserError(f"--device {name}: not on this machine; expected cpu")
+
+
+def absent(name: str, count: int) -> UserError:
+    """What to say where there are fewer CUDA devices."""
+    return UserError(f"--device {name}: this machine has {count} CUDA device(s); use --device cpu")
 
 
 def _surely_none() -> bool:

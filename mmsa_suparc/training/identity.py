@@ -7,10 +7,17 @@ there is worth a warning. Any other difference makes it another run.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from mmsa_suparc.errors import UserError
+from mmsa_suparc.plain_files import read_mapping
+
 STANDS_ON = "environment."
+#: Bytes of a saved state's sidecar, at most.
+LARGEST_SIDECAR = 16 << 20
 
 
 def first_difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
@@ -29,3 +36,33 @@ def other_ground(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+
+
+def refuse_other_state(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """A training goes on only from a state of its own.
+
+    Args:
+        folder: where the state is.
+        found: what it is of.
+        wanted: what the training is of.
+
+    Raises:
+        UserError: names what differs.
+    """
+    key = first_difference(found, wanted)
+    if key is not None:
+        raise UserError(
+            f"{folder}: its saved state has {key} = {found.get(key)!r}, this run "
+            f"{wanted.get(key)!r}; use the same configuration or another --run-dir"
+        )
+
+
+def of_saved_state(folder: Path) -> dict[str, Any] | None:
+    """What the newest state in a folder says that it is of, whether or not it is whole; None where
+    there is none that says so."""
+    for sidecar in sorted(folder.glob("state-*.json"), reverse=True):
+        with contextlib.suppress(UserError, OSError):
+            found = read_mapping(sidecar, largest=LARGEST_SIDECAR).get("identity")
+            if isinstance(found, dict):
+                return found
+    return None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.training import processes
+from mmsa_suparc.training.cuda import absent
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -40,9 +41,7 @@ def find_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise UserError(
-                f"--device {name}: this machine has {count} CUDA device(s); use --device cpu"
-            )
+            raise absent(str(name), count)
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
             raise UserError(f"--device {name}: not on this machine; expected cpu")

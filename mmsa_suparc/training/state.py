@@ -32,10 +32,10 @@ from mmsa_suparc.data.files import sha256, write_text
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.plain_files import read_mapping, refuse_irregular
 from mmsa_suparc.training.checkpoint import save_tensors
-from mmsa_suparc.training.identity import first_difference, other_ground
+from mmsa_suparc.training.identity import LARGEST_SIDECAR, other_ground, refuse_other_state
 
-#: Bytes of a sidecar and of a state's tensors, at most.
-LARGEST_SIDECAR, LARGEST_TENSORS = 16 << 20, 128 << 30
+#: Bytes of a state's tensors, at most.
+LARGEST_TENSORS = 128 << 30
 
 
 @dataclass
@@ -139,12 +139,7 @@ class StateFolder:
         _remove(*set(self.folder.glob("state-best-*")) - named)
 
     def _check_identity(self, sidecar: Path, found: Mapping[str, Any]) -> None:
-        key = first_difference(found, self.identity)
-        if key is not None:
-            raise UserError(
-                f"{sidecar.parent}: its saved state has {key} = {found.get(key)!r}, this run "
-                f"{self.identity.get(key)!r}; use the same configuration or another --run-dir"
-            )
+        refuse_other_state(sidecar.parent, found, self.identity)
         changed = other_ground(found, self.identity)
         if changed:
             print(f"mmsa: {sidecar.parent}: its saved state is of {changed}", file=sys.stderr)

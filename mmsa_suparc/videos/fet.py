@@ -24,6 +24,10 @@ from mmsa_suparc.videos.media import ClipError, Limits
 from mmsa_suparc.videos.recipe import Recipe, averaged
 
 ENVIRONMENT_PYTHON = "MMSA_FET_PYTHON"
+ADVICE = (
+    "pip install 'mmsa-suparc[fet]' into an environment and name its Python with --fet-python or "
+    f"{ENVIRONMENT_PYTHON}"
+)
 #: Seconds that MMSA-FET may take to load its libraries.
 START = 180.0
 WORKER = Path(__file__).with_name("fet_worker.py")
@@ -60,6 +64,16 @@ def has_fet(python: str) -> bool:
         return subprocess.run([python, "-I", "-c", look], check=False).returncode == 0
     except OSError:
         return False
+
+
+def require_fet(python: str) -> None:
+    """Refuse a Python without MMSA-FET, before anything is extracted.
+
+    Raises:
+        UserError: what to install, and how to say where it is.
+    """
+    if not has_fet(python):
+        raise UserError(f"MMSA-FET is not installed in {python}; {ADVICE}")
 
 
 class Extractor:
@@ -200,10 +214,7 @@ class Worker:
         except ClipError:
             words = self._last_words()
             self.close()
-            raise UserError(
-                f"MMSA-FET does not run in {python} ({words}); pip install 'mmsa-suparc[fet]' "
-                f"into an environment and name its Python with --fet-python or {ENVIRONMENT_PYTHON}"
-            ) from None
+            raise UserError(f"MMSA-FET does not run in {python} ({words}); {ADVICE}") from None
 
     def ask(self, request: dict[str, Any], wait: float) -> dict[str, Any]:
         """Send a request and wait for its answer.

@@ -79,9 +79,31 @@ def test_mistakes_are_named(content: dict, message: str, tmp_path: Path) -> None
         plan.read(write(tmp_path / "a.yaml", **content))
 
 
-def test_nothing_to_run_and_an_unknown_reference_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no data set, no seed or no variant"):
-        plan.make_plan(plan.read(write(tmp_path / "a.yaml", title="A")))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "names no data set; expected data_sets: [demo], or -d NAME"),
+        ({"data_sets": ["demo"]}, "names no seed; expected seeds: [1111], or -s N"),
+        ({"data_sets": ["demo"], "seeds": [1]}, "names no variant; expected variants: "),
+        (
+            {"data_sets": ["demo"], "seeds": [1], "variants": {"a": {"sweep": {"margin": []}}}},
+            "a sweep without values leaves no variant",
+        ),
+    ],
+)
+def test_where_nothing_is_to_run_the_file_and_what_it_lacks_are_named(
+    content: dict, message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.yaml", **content)
+    with pytest.raises(ConfigError) as told:
+        plan.make_plan(plan.read(path))
+    assert str(told.value).startswith(f"{path}: {message}")
+    titled = plan.BenchFile(title="Mine", **content)
+    with pytest.raises(ConfigError, match=r"^benchmark 'Mine': "):
+        plan.make_plan(titled)
+
+
+def test_an_unknown_reference_is_refused(tmp_path: Path) -> None:
     path = write(
         tmp_path / "b.yaml", data_sets=["demo"], seeds=[1], variants={"ours": {}}, reference="our"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +15,12 @@ import pytest
 import torch
 import yaml
 
+from mmsa_suparc.config import Layer
 from mmsa_suparc.data import text
-from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.data.demo import Demo, feature_file
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.toolkit import installed, modules, patching, registry
+from mmsa_suparc.runs import identity
+from mmsa_suparc.toolkit import installed, modules, patching, registry, settings
 from tests.helpers.command import mmsa_in_a_process
 from tests.helpers.fresh import fresh
 
@@ -46,6 +49,9 @@ RECORD = {
         (("bench", "quick", "--out", "out", "--dry-run", "--json"), '"to_do": 18'),
         (("completion", "bash"), "_shtab_mmsa mmsa"),
         (("completion", "fish"), "complete -c mmsa"),
+        (("help",), "Other verbs (mmsa VERB --help)"),
+        (("help", "bench"), "usage: mmsa bench "),
+        (("help", "bench", "report"), "usage: mmsa bench report "),
     ],
 )
 def test_answers(arguments: tuple, expected: str, demo: Demo) -> None:
@@ -85,17 +91,133 @@ def test_answers(arguments: tuple, expected: str, demo: Demo) -> None:
         (("app", "--run", "absent"), "absent: no finished run here"),
         (("-d", "demo", "--run-dir", "kept"), "kept: already holds seed 1111; choose another"),
         (("-m", "lf_dnn", "-d", "demo", "--run-dir", "kept", "--resume"), "results of suparc on"),
+        (("help", "benhc"), "unknown command 'benhc'; did you mean 'bench'"),
+        (("-d", "demo", "--device", "cuda:7"), "this machine has 0 CUDA device(s); use --device"),
+        (("-d", "demo", "--device", "mps"), "--device mps: not on this machine"),
+        (("tune", "-d", "demo", "--out", "out", "--device", "cuda"), "use --device cpu"),
+        (("predict", "--run", "kept", "--device", "cuda", "--video", "a"), "use --device cpu"),
+        (("-d", "custom", "--features", "bench.yaml"), "bench.yaml: not a pickle of arrays"),
+        (("predict", "--run", "kept", "--features", "absent.pkl"), "absent.pkl: No such file"),
+        (("predict", "--run", "kept", "--video", "a.mp4"), "nobody said how they are made"),
+        (("predict", "--run", "films", "--video", "a.mp4"), "--video a.mp4: no such file"),
+        (
+            ("predict", "--run", "films", "--video", "bench.yaml", "--text-file", "absent.txt"),
+            "--text-file absent.txt: ",
+        ),
+        (
+            ("predict", "--run", "films", "--video", "bench.yaml", "--fet-python", "/no/python"),
+            "MMSA-FET is not installed in /no/python",
+        ),
+        (("predict", "--run", "films", "--video", "a", "--out", "films"), "is a folder; expected"),
+        (("app", "--run", "films", "--example", "a.mp4"), "--example a.mp4: no such file"),
+        (
+            ("app", "--run", "kept", "--example", "bench.yaml"),
+            "--example: this model was trained on",
+        ),
+        (("app", "--run", "kept", "--host", "192.0.2.1"), "--host 192.0.2.1 --port 7860: "),
     ],
 )
 def test_mistakes(arguments: tuple, expected: str, demo: Demo) -> None:
+    if "--device" in expected and torch.cuda.is_available():
+        pytest.skip("this machine has a device")
     Path("bench.yaml").write_text("varaints: {}\n")
     Path("ranges.yaml").write_text("treshold: {low: 0, high: 1}\n")
-    Path("kept").mkdir()
-    Path("kept/records.jsonl").write_text(json.dumps(RECORD) + "\n")
+    for name, features in (("kept", {}), ("films", {"recipe": {}})):
+        Path(name).mkdir()
+        Path(name, "records.jsonl").write_text(json.dumps(RECORD) + "\n")
+        Path(name, "serving.json").write_text(json.dumps({"features": features}))
     done = fresh(*arguments)
     assert (done.status, done.out, done.loaded) == (2, "", [])
     assert expected in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (None, "--csv clips.csv: "),
+        ("video,text\na.mp4,a\n", "--csv clips.csv: expected a column 'path'"),
+    ],
+)
+def test_a_table_of_clips_is_looked_at_before_torch(
+    table: str | None, expected: str, demo: Demo
+) -> None:
+    Path("kept").mkdir()
+    Path("kept/records.jsonl").write_text(json.dumps(RECORD) + "\n")
+    if table is not None:
+        Path("clips.csv").write_text(table)
+    done = fresh("predict", "--run", "kept", "--csv", "clips.csv")
+    assert (done.status, done.out) == (2, "")
+    assert set(done.loaded) <= {"pandas"}
+    assert expected in done.err
+
+
+def test_faults_of_a_feature_file_are_said_before_torch(demo: Demo) -> None:
+    content = feature_file({"train": 6, "valid": 3, "test": 3})
+    del content["valid"]["audio_lengths"]
+    content["test"]["vision"][0, 0, 0] = float("nan")
+    Path("clips.pkl").write_bytes(pickle.dumps(content))
+    for command in (("run",), ("tune", "--out", "out")):
+        done = fresh(*command, "-d", "custom", "--features", "clips.pkl")
+        assert (done.status, done.out, done.loaded) == (2, "", [])
+        assert "valid: audio_lengths: expected this field; found none" in done.err
+        assert "test: vision: expected" in done.err
+        assert done.err.splitlines()[-1].endswith("look at it again with: mmsa data check")
+
+
+@pytest.mark.parametrize("package", ["optuna", "onnxscript", "ray", "wandb"])
+def test_an_extra_that_is_not_installed_is_said_before_torch(package: str, demo: Demo) -> None:
+    Path("kept").mkdir()
+    Path("kept/records.jsonl").write_text(json.dumps(RECORD) + "\n")
+    command = {
+        "optuna": ("tune", "-d", "demo", "--out", "out"),
+        "onnxscript": ("export", "--run", "kept", "--out", "model.onnx"),
+        "ray": ("bench", "quick", "--out", "out", "--executor", "ray"),
+        "wandb": ("-d", "demo", "--tracker", "wandb"),
+    }[package]
+    done = fresh(*command, without=(package,))
+    assert (done.status, done.out, done.loaded) == (2, "", [])
+    assert "not installed; pip install" in done.err
+
+
+@pytest.fixture
+def kept(registered: None, demo: Demo) -> tuple[str, ...]:
+    """The command of a run that is finished, as far as its folder tells."""
+    command = ("-d", "demo", "-s", "1111", "--run-dir", "run", "--epochs", "3")
+    config = settings.load("suparc", "demo", overrides=[Layer("flags", {"epochs": 3})])
+    what = identity.of_run(config, 1111, encoder=str(demo.encoder), device="cpu")
+    Path("run/seed-1111").mkdir(parents=True)
+    Path("run/records.jsonl").write_text(json.dumps({**RECORD, "identity": what}) + "\n")
+    return command
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_going_on_with_another_run_is_refused_before_torch(
+    finished: bool, kept: tuple[str, ...]
+) -> None:
+    record = json.loads(Path("run/records.jsonl").read_text())
+    if not finished:
+        Path("run/records.jsonl").unlink()
+        saved = {"identity": record["identity"], "numbers": {}, "sha256": ""}
+        Path("run/seed-1111/state-00002.json").write_text(json.dumps(saved))
+    for more, named in (
+        (("--epochs", "4"), "configuration.epochs = 3, this run"),
+        (("--set", "margin=0.3"), "configuration.margin = "),
+        (("-s", "2", "--set", "margin=0.3"), "configuration.margin = "),
+    ):
+        done = fresh(*kept, *more, "--resume")
+        assert (done.status, done.out, done.loaded) == (2, "", [])
+        assert named in done.err
+        assert done.err.count("\n") == 1
+    assert not Path("run/seed-2").exists()
+
+
+@pytest.mark.parametrize("flag", ["--run-dir", "--model-save-dir", "--log-dir", "--res-save-dir"])
+def test_a_run_s_place_that_cannot_be_written_is_said_before_torch(flag: str, demo: Demo) -> None:
+    Path("kept").touch()
+    done = fresh("-d", "demo", flag, "kept/below")
+    assert (done.status, done.out, done.loaded) == (4, "", [])
+    assert done.err.endswith(f"choose another place with {flag}\n")
 
 
 @pytest.mark.parametrize("command", [("tune", "-d", "demo"), ("bench", "quick")])

@@ -13,6 +13,10 @@ HEAVY = ("torch", "transformers", "MMSA", "pandas", "scipy", "sklearn", "matplot
 PROGRAM = f"""
 import json, sys
 sys.path[:0] = json.loads(sys.argv.pop(1))
+absent = set(json.loads(sys.argv.pop(1)))
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *of: None if name in absent else find(name, *of)
 from mmsa_suparc.cli import main
 try:
     status = main(sys.argv[1:])
@@ -32,16 +36,25 @@ class Fresh(NamedTuple):
     loaded: list[str]
 
 
-def fresh(*arguments: object, path: tuple[str, ...] = (), **environment: str) -> Fresh:
+def fresh(
+    *arguments: object,
+    path: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    **environment: str,
+) -> Fresh:
     """Run the command.
 
     Args:
         arguments: of the command.
         path: folders in which packages are looked for first.
+        without: packages that it does not find.
         environment: variables of its own.
     """
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(path), *map(str, arguments)],
+        [
+            sys.executable, "-c", PROGRAM, json.dumps(path), json.dumps(without),
+            *map(str, arguments),
+        ],
         env={**os.environ, **environment}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     *lines, loaded = done.stdout.splitlines(keepends=True)

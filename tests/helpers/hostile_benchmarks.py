@@ -1,4 +1,4 @@
-"""Fifty-six hostile benchmark files, by tables."""
+"""Fifty-seven hostile benchmark files, by tables."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "a number as sweep": (_with(variants={"ours": {"sweep": 1}}), "variants.ours.sweep = 1"),
     "a number as swept": (_with(variants={"ours": {"sweep": {"margin": 1}}}), "sweep.margin = 1"),
     "a word as all_models": (_with(all_models="yes"), "all_models = 'yes'"),
+    "a word as keep_models": (_with(keep_models="no"), "keep_models = 'no'"),
     "a list as the reference": (_with(reference=["ours"]), "reference"),
     "a mapping as probes": (_with(probes={"noise": 1}), "probes"),
     "a list as a probe": (_with(probes=[["noise"]]), "probes.0"),

@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mmsa_suparc.data.demo import Demo
+from mmsa_suparc.runs import tracking
 from tests.helpers.command import Command, mmsa_in_a_process
 
 DEMO = ("-m", "suparc", "-d", "demo", "--epochs", "2")
@@ -284,7 +285,7 @@ def test_epochs_go_to_tensorboard_where_asked(mmsa: Callable, demo: Demo) -> Non
 def test_a_tracker_that_is_not_installed_is_named(
     mmsa: Callable, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("accelerate.utils.is_wandb_available", lambda: False)
+    monkeypatch.setattr(tracking, "TRACKERS", {"wandb": ("no_such_package", "wandb")})
     status, _, err = mmsa("-m", "suparc", "-d", "demo", "--run-dir", "run", "--tracker", "wandb")
     assert status == 2
     assert "--tracker wandb: not installed; pip install wandb" in err

@@ -10,7 +10,6 @@ import pytest
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo
-from mmsa_suparc.errors import UserError
 from mmsa_suparc.serving import example, seeds
 from mmsa_suparc.serving.app import Page
 from mmsa_suparc.serving.predictor import SupArcPredictor
@@ -165,7 +164,7 @@ def test_the_interval_is_of_the_runs_seeds(run: Path) -> None:
     assert f'data-score="{served_one.predict(text="a great film").score:.6f}"' in result
 
 
-def test_an_example_is_there_for_every_model(run: Path, tmp_path: Path) -> None:
+def test_an_example_is_there_for_every_model(run: Path) -> None:
     predictor = SupArcPredictor.from_run(run)
     clip, told, words = Page(predictor).show_example()
     assert clip is not None
@@ -176,5 +175,3 @@ def test_an_example_is_there_for_every_model(run: Path, tmp_path: Path) -> None:
     assert Page(predictor, example=said).show_example() == (
         None, "<p>The example: words alone.</p>", "words of mine"
     )  # fmt: skip
-    with pytest.raises(UserError, match="not trained on features of videos"):
-        example.of(predictor.serving, tmp_path / "a.mp4", None)
