@@ -22,7 +22,7 @@ help:
 	@echo "                slurm-client munge)"
 	@echo "make bench      speed against the toolkit, as ratios, into benchmarks/RESULTS.md"
 	@echo "make bench-gpu  the same on a CUDA device, with a BERT-base-sized encoder"
-	@echo "make study      the benchmarks of docs/results, on real clips: hours"
+	@echo "make study      the benchmarks of docs/results, on real clips: hours, can be stopped"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make dist       build wheel and source distribution, and check them"
 	@echo "make clean      remove what these commands made"
@@ -99,10 +99,13 @@ bench-gpu: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/gpu.py
 
 # Hours. DATA holds MOSI/Processed/unaligned_50.pkl; ENCODER is a Hugging Face encoder.
+# The study's confirmatory part and its ablation; the explorations are files of the same folder.
+STUDY = --jobs 2 --no-models --data-root $(DATA) --text-encoder $(ENCODER)
 study: $(VENV)/.ready-dev
 	@test -n "$(DATA)" -a -n "$(ENCODER)" || { echo "make study DATA=… ENCODER=…"; exit 2; }
-	for name in ablation peers; do $(BIN)/mmsa bench $$name --out study/$$name --jobs 2 \
-	    --data-root $(DATA) --text-encoder $(ENCODER) || exit; done
+	$(BIN)/mmsa bench docs/results/study/confirm.yaml --out study/confirm $(STUDY)
+	$(BIN)/mmsa bench docs/results/study/test.yaml --out study/test $(STUDY)
+	$(BIN)/mmsa bench ablation --folds 5 --out study/ablation $(STUDY)
 
 wheel: $(VENV)/.ready-dev
 	$(BIN)/python -m build --wheel --outdir dist .

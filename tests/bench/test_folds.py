@@ -47,6 +47,7 @@ def command(demo: Demo) -> tuple[object, ...]:
             "--text-encoder", demo.encoder)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_cross_validation_goes_on_and_predicts_each_clip_once(
     mmsa: Callable, demo: Demo
 ) -> None:

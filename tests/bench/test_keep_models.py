@@ -94,6 +94,7 @@ def test_the_plan_tells_what_the_models_take(mmsa: Callable, demo: Demo) -> None
     assert "GB" not in mmsa(*command)[1]  # the embedded data set's encoder is small
 
 
+@pytest.mark.slow
 def test_the_function_takes_it_too(demo: Demo) -> None:
     found = mmsa_suparc.bench(
         {**BENCHMARK, "probes": ["missing"]}, out="out", keep_models=False, progress=False

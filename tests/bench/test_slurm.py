@@ -133,6 +133,7 @@ def test_a_cluster_that_does_not_answer_is_named(
 # --- Jobs of this machine ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_submitters_and_a_third_after_their_death_submit_each_cell_once(demo: Demo) -> None:
     bench_file("suparc", "lf_dnn", epochs=3)
     with Command(*LOCAL) as one, Command(*LOCAL) as other:

@@ -80,7 +80,11 @@ def test_runs_killed_at_25_moments(undisturbed: dict, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGINT, 130, id="INT"),
+        pytest.param(signal.SIGTERM, 143, id="TERM", marks=pytest.mark.slow),
+    ],
 )
 def test_asked_to_stop_it_finishes_the_step_and_says_how_to_go_on(
     number: int, status: int, undisturbed: dict, tmp_path: Path

@@ -82,7 +82,8 @@ def test_the_file_agrees(kind: str, tokens: bool, run: Path) -> None:
     check(kind, tokens, run)
 
 
-@pytest.mark.parametrize("kind", ["onnx", pytest.param("torch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_the_file_of_a_network_with_every_option_agrees(kind: str, run_with_options: Path) -> None:
     check(kind, False, run_with_options)
 

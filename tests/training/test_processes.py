@@ -178,6 +178,7 @@ def machines(tmp_path: Path, small_root: Path, demo: Demo) -> list[tuple[object,
     return found
 
 
+@pytest.mark.slow
 def test_two_machines_with_folders_of_their_own_give_the_results_of_one_process(
     tmp_path: Path, machines: list[tuple[object, ...]]
 ) -> None:
