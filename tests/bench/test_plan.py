@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mmsa_suparc.bench import plan
-from mmsa_suparc.config import SupArcConfig, plugin_configs
+from mmsa_suparc.config import SupArcConfig, plugin_configs, read_file
 from mmsa_suparc.errors import ConfigError, UserError
 
 SHIPPED = sorted((plugin_configs() / "bench").glob("*.yaml"))
@@ -148,5 +148,16 @@ def test_every_option_of_the_method_has_a_variant_of_its_own() -> None:
         "contrastive_batch_size", "text_pooling", "sequence_pooling", "layer_decay", "ema",
         "schedule", "bucket_by_length", "sampling",
     }  # fmt: skip
-    for name, variant in file.variants.items():
-        assert SupArcConfig(**variant.set) != SupArcConfig() or name == file.reference
+
+
+@pytest.mark.parametrize("name", ["options", "ablation"])
+def test_every_variant_is_a_step_from_the_shipped_settings_of_mosi(name: str) -> None:
+    shipped = read_file(plugin_configs() / "suparc.yaml")
+    values = {**shipped["shared"], **shipped["datasets"]["mosi"]}
+    file = plan.read(plugin_configs() / "bench" / f"{name}.yaml")
+    same = [
+        name
+        for name, variant in file.variants.items()
+        if SupArcConfig(**{**values, **variant.set}) == SupArcConfig(**values)
+    ]
+    assert same == [file.reference]
