@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from mmsa_suparc.errors import ConfigError
 from mmsa_suparc.metrics import mosi_metrics
 from tests.helpers.command import Command
 
+ROOT = Path(__file__).parents[2]
 SIZES = {"train": 40, "valid": 30, "test": 20}
 
 
@@ -112,14 +116,29 @@ def test_a_killed_cross_validation_goes_on_and_predicts_each_clip_once(
     assert "4 trainings, 1 to do" in out
 
 
-def test_five_folds_of_the_embedded_data_set(mmsa: Callable, demo: Demo) -> None:
+def test_five_folds_of_the_embedded_data_set_go_into_an_archive_and_back(
+    mmsa: Callable, demo: Demo
+) -> None:
     bench_file(data_sets=["demo"], folds=None, variants={"lf_dnn": {}}, reference="lf_dnn")
-    status, out, err = mmsa("bench", "bench.yaml", "--out", "out", "--folds", 5, "--jobs", 2)
+    asked = ("bench", "bench.yaml", "--folds", 5, "--jobs", 2)
+    status, out, err = mmsa(*asked, "--out", "out")
     assert (status, err) == (0, ""), out
     assert "5 of 5 done" in out
     table = pd.read_csv("out/out_of_fold.csv")
     assert len(table) == table["id"].nunique() == 1300
     assert table.groupby("fold").size().between(240, 280).all()
+
+    outcomes = [sys.executable, ROOT / "docs/results/study/outcomes.py"]
+    paths = ["--data-root", "data-is-embedded", "--text-encoder", "encoder-is-unused"]
+    subprocess.run([*outcomes, "pack", "out", "archive.tar.xz", *paths], check=True)
+    with tarfile.open("archive.tar.xz") as archive:
+        kept = [archive.extractfile(name).read() for name in archive.getnames()]
+    assert kept
+    assert not any(str(Path.cwd()).encode() in content for content in kept)
+    subprocess.run([*outcomes, "unpack", "archive.tar.xz", "again", *paths], check=True)
+    status, out, err = mmsa(*asked, "--out", "again")
+    assert (status, err, "5 trainings are done already" in out) == (0, "", True), out
+    pd.testing.assert_frame_equal(pd.read_csv("again/out_of_fold.csv"), table)
 
 
 def test_the_other_splits_change_nothing_where_they_are_not_pooled(

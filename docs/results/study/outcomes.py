@@ -1,0 +1,86 @@
+"""What the trainings of a benchmark gave, without weights and words, in an archive and back.
+
+``pack OUT FILE`` keeps every finished cell of a benchmark's folder: predictions, also with
+missing modalities, history, metrics, settings. ``unpack FILE... OUT`` puts them back, so that
+``mmsa bench`` with the same file trains only what is missing, and its report needs no training at
+all. Paths of the machine are left out: those of ``--data-root`` and ``--text-encoder`` take their
+place, here and there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tarfile
+from pathlib import Path
+
+import mmsa_suparc
+from mmsa_suparc.bench.folder import CellFolder
+
+LEFT_OUT = ("*.lock", "*.log", "*.safetensors", "*.npz", "words.json", "encoder/*")
+
+
+def pack(out: Path, file: Path, names: dict[str, str], seeds: list[int]) -> int:
+    """Write an archive that depends on the cells alone; how many they are."""
+    cells = [
+        folder
+        for path in sorted((out / "cells").iterdir())
+        if (folder := CellFolder(path)).has_spec()
+        and folder.is_done(tuple((spec := folder.read_spec())["probes"]))
+        and (not seeds or spec["cell"]["seed"] in seeds)
+    ]
+    with tarfile.open(file, "w:xz", preset=9) as archive:
+        # By kind of file: those of all cells side by side have much in common.
+        paths = [path for cell in cells for path in cell.path.rglob("*") if path.is_file()]
+        for path in sorted(paths, key=lambda path: (path.name, path)):
+            below = path.relative_to(out)
+            if any(below.relative_to(*below.parts[:2]).match(pattern) for pattern in LEFT_OUT):
+                continue
+            text = path.read_text(encoding="utf-8")
+            for name, where in names.items():
+                text = text.replace(where, name)
+            content = text.encode()
+            info = tarfile.TarInfo(str(below))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return len(cells)
+
+
+def unpack(files: list[Path], out: Path, names: dict[str, str]) -> None:
+    """Put the cells of archives into a benchmark's folder."""
+    for file in files:
+        with tarfile.open(file) as archive:
+            archive.extractall(out, filter="data")
+            for name in archive.getnames():
+                path = out / name
+                text = path.read_text(encoding="utf-8")
+                for placeholder, where in names.items():
+                    text = text.replace(placeholder, where)
+                path.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("pack", "unpack"))
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--text-encoder", required=True)
+    parser.add_argument("--seed", type=int, action="append", default=[], help="of these alone")
+    args = parser.parse_args()
+    out = args.paths[0 if args.what == "pack" else -1]
+    names = {
+        "@ENCODER@": args.text_encoder,
+        "@DATA@": args.data_root,
+        "@OUT@": str(out.absolute()),
+        "@CODE@": str(Path(mmsa_suparc.__file__).parents[1]),
+    }
+    if args.what == "pack":
+        _, file = args.paths
+        print(f"{file}: {pack(out, file, names, args.seed)} trainings")
+    else:
+        unpack(args.paths[:-1], out, names)
+
+
+if __name__ == "__main__":
+    main()
