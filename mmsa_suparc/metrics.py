@@ -8,6 +8,7 @@ an accuracy over no clips, it is NaN ("n/a"), while the toolkit crashes or warns
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
@@ -89,6 +90,11 @@ def sims_metrics(prediction: np.ndarray, score: np.ndarray) -> dict[str, float]:
         "Corr": _correlation(prediction, score),
     }
     return _rounded(measured)
+
+
+def metrics_with(names: Iterable[str]) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+    """(predictions (N,), scores (N,)) -> the metrics of a data set that was given these."""
+    return sims_metrics if "Mult_acc_3" in names else mosi_metrics
 
 
 def _rounded(measured: dict[str, float]) -> dict[str, float]:

@@ -72,15 +72,11 @@ def compare(
         StoppedError: it was stopped; the same call goes on.
     """
     announce()
-    shared = dict(set or {})
-    if text_encoder is not None:
-        shared["pretrained"] = str(text_encoder)
-    if epochs is not None:
-        shared["epochs"] = epochs
     folder = Path(out).expanduser().absolute()
     device = "cuda" if has_cuda() else "cpu"
     asked = benchmark.prepare(
-        _read(file), folder, device=device, data_sets=data_sets, seeds=seeds, shared=shared,
+        _read(file), folder, device=device, data_sets=data_sets, seeds=seeds, shared=set,
+        text_encoder=None if text_encoder is None else str(text_encoder), epochs=epochs,
         only=variants, folds=folds, pool=pool,
         data_root=None if data_root is None else str(data_root), keep_models=keep_models,
     )  # fmt: skip

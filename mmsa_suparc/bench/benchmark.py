@@ -91,6 +91,8 @@ def prepare(
     data_sets: Sequence[str] = (),
     seeds: Sequence[int] = (),
     shared: Mapping[str, Any] | None = None,
+    text_encoder: str | None = None,
+    epochs: int | None = None,
     only: Sequence[str] = (),
     folds: int | None = None,
     pool: Sequence[str] | None = None,
@@ -106,6 +108,8 @@ def prepare(
         data_sets: instead of the file's.
         seeds: likewise.
         shared: values above the file's shared ones.
+        text_encoder: of every model that uses one, above ``shared``.
+        epochs: at most so many, likewise.
         only: the variants to take; all by default.
         folds: of a cross-validation, instead of the file's.
         pool: the splits that it is over, likewise.
@@ -116,6 +120,8 @@ def prepare(
         UserError: a cell that cannot run, named; nothing to run.
     """
     datasets = list(data_sets) or file.data_sets
+    above = {"pretrained": text_encoder, "epochs": epochs}
+    shared = {**(shared or {}), **{key: said for key, said in above.items() if said is not None}}
     models = {name: cells.models_that_run(name) for name in datasets} if file.all_models else {}
     plan = make_plan(
         file, models_for=models, data_sets=datasets, seeds=list(seeds), shared=shared,

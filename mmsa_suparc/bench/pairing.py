@@ -27,6 +27,11 @@ class KnownClips:
     scores: pd.Series
     source: str
 
+    @classmethod
+    def of(cls, predictions: pd.DataFrame, source: str) -> KnownClips:
+        """Those of a table with id and label, in its order."""
+        return cls(predictions.set_index("id")["label"], source)
+
     @property
     def labels(self) -> np.ndarray:
         """(N,) scores."""

@@ -20,7 +20,7 @@ from mmsa_suparc.data.fold import pool_in_words
 from mmsa_suparc.data.groups import groups_of_ids
 from mmsa_suparc.data.tables import read_table
 from mmsa_suparc.errors import UserError
-from mmsa_suparc.metrics import mosi_metrics, sims_metrics
+from mmsa_suparc.metrics import metrics_with
 from mmsa_suparc.names import METRICS
 from mmsa_suparc.runs.folder import RunFolder, SeedFolder
 
@@ -67,11 +67,16 @@ class CellResult:
         """What its training took; NaN what is not known, all before it is done."""
         if self.record is None:
             return dict.fromkeys(COSTS, math.nan)
-        seed, labels = self._seed, self.read("labels.csv")
+        seed, labels = self._seed, self.clips
         has_history = (seed.path / "history.csv").is_file()
         history = seed.read_history() if has_history else pd.DataFrame()
         clips = Counter([] if labels is None else labels["split"])
         return costs_of(self.record.get("parameters"), history, clips)
+
+    @cached_property
+    def clips(self) -> pd.DataFrame | None:
+        """split, id, label of every clip; None where none was kept."""
+        return self.read(self.folder.labels.name)
 
     def read(self, name: str) -> pd.DataFrame | None:
         """One of the cell's tables; None where it has none."""
@@ -85,8 +90,7 @@ class CellResult:
 
     def known_clips(self, split: str = "test") -> KnownClips:
         """A split's clips, in the cell's own order."""
-        scores = self.predictions(split).set_index("id")["label"]
-        return KnownClips(scores, self.in_words(split))
+        return KnownClips.of(self.predictions(split), self.in_words(split))
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,7 @@ class Joined:
         """Metrics of the out-of-fold predictions as ``test``, means over folds as ``valid``."""
         records = [one.record["metrics"] for one in self.folds if one.record]
         table, measured = self.predictions("test"), records[0]["test"]
-        measure = sims_metrics if "Mult_acc_3" in measured else mosi_metrics
-        found = measure(table["prediction"].to_numpy(), table["label"].to_numpy())
+        found = metrics_with(measured)(table["prediction"].to_numpy(), table["label"].to_numpy())
         means = {
             name: float(np.mean([one["valid"][name] for one in records]))
             for name in records[0]["valid"]
@@ -152,8 +155,7 @@ class Joined:
 
     def known_clips(self, split: str = "test") -> KnownClips:
         """All clips, fold by fold."""
-        scores = self.predictions(split).set_index("id")["label"]
-        return KnownClips(scores, self.in_words(split))
+        return KnownClips.of(self.predictions(split), self.in_words(split))
 
 
 @dataclass(frozen=True)
@@ -330,8 +332,8 @@ class Results:
         cross-validation the training clips are the first fold's, the test clips those of all."""
         first = self._first(dataset)
         if not isinstance(first, Joined):
-            return first.read("labels.csv") if first else None
-        tables = [table for one in first.folds if (table := one.read("labels.csv")) is not None]
+            return first.clips if first else None
+        tables = [one.clips for one in first.folds if one.clips is not None]
         tested = [table[table["split"] == "test"] for table in tables]
         return pd.concat([tables[0][tables[0]["split"] != "test"], *tested]) if tables else None
 
@@ -366,7 +368,7 @@ class Results:
             return {}
         means, labels = [], []
         for result in first.folds if isinstance(first, Joined) else (first,):
-            clips, tested = result.read("labels.csv"), result.predictions(split)["label"]
+            clips, tested = result.clips, result.predictions(split)["label"]
             if clips is None:
                 return {}
             mean = float(clips.loc[clips["split"] == "train", "label"].mean())
@@ -388,4 +390,4 @@ class Results:
 
     def measure(self, dataset: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
         """(predictions (N,), scores (N,)) -> the metrics that the data set's cells were given."""
-        return sims_metrics if "Mult_acc_3" in self.metric_names(dataset) else mosi_metrics
+        return metrics_with(self.metric_names(dataset))

@@ -159,10 +159,6 @@ def handle(options: argparse.Namespace) -> int:
     announced.announce()
     file = plan.read(plan.find_file(options.file))
     shared = dict(assignments(options.assignments).values)
-    if options.text_encoder is not None:
-        shared["pretrained"] = options.text_encoder
-    if options.epochs is not None:
-        shared["epochs"] = options.epochs
     datasets = options.dataset or file.data_sets
     shared.update(of_own_data(options, datasets))
     out = Path(options.out).expanduser()
@@ -173,7 +169,8 @@ def handle(options: argparse.Namespace) -> int:
         device = of_slurm.device
     asked = benchmark.prepare(
         file, out, device=device, data_sets=datasets, seeds=options.seeds, shared=shared,
-        only=options.variant, folds=options.folds, pool=options.pool, data_root=options.data_root,
+        text_encoder=options.text_encoder, epochs=options.epochs, only=options.variant,
+        folds=options.folds, pool=options.pool, data_root=options.data_root,
         keep_models=False if options.no_models else None,
     )  # fmt: skip
     if asked.plan.folds:

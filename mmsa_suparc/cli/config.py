@@ -24,7 +24,7 @@ def handle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from mmsa_suparc.cli.console import print_whole
-    from mmsa_suparc.toolkit.settings import FROM_DATA
+    from mmsa_suparc.toolkit.checks import FROM_DATA
 
     config = load_config(options)
     if options.json:

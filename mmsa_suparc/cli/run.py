@@ -155,8 +155,8 @@ def _request(options: argparse.Namespace) -> Any:
     }
     config = load_to_train(options, feature_files)
 
-    if options.tune and not config.tune:
-        raise UserError(f"model '{config.model}' declares no values to tune over")
+    if options.tune:
+        config.tunable()
 
     from mmsa_suparc.runs.places import Places
 

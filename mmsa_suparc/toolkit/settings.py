@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +20,13 @@ from mmsa_suparc.config import (
     validate,
 )
 from mmsa_suparc.data.demo import make_demo
-from mmsa_suparc.data.fold import fold_of
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
 from mmsa_suparc.names import (
-    METRICS,
     MODALITIES,
-    MOST_CLIPS,
-    MOST_EPOCHS,
-    MOST_LAYERS,
-    MOST_UNITS,
     SPLITS,
 )
 from mmsa_suparc.toolkit import installed, registry
+from mmsa_suparc.toolkit.checks import check
 from mmsa_suparc.toolkit.datasets import CUSTOM, NEWER_DATASETS, dataset_names, treated_as
 
 #: What every model's ``args`` must hold for the toolkit's loader and runner.
@@ -52,10 +45,6 @@ LOADER_DEFAULTS: dict[str, Any] = {
     "fold": "",  # K/N: the K-th fold of N instead of the file's splits
     "pool": list(SPLITS),
 }
-#: The largest values of what every model has.
-MOST_OF_ALL = {"batch_size": MOST_CLIPS, "early_stop": MOST_EPOCHS, "epochs": MOST_EPOCHS}
-#: Settled by the data, whatever a file says.
-FROM_DATA = ("feature_dims", "seq_lens", "train_samples")
 ENVIRONMENT_DATA_ROOT = "MMSA_DATA_ROOT"
 
 
@@ -99,6 +88,16 @@ class ModelConfig:
     def encoder(self) -> str:
         """The text encoder: a folder, or a name on the hub."""
         return str(self.here.get("pretrained", self.values["pretrained"]))
+
+    def tunable(self) -> Mapping[str, Any]:
+        """Lists of values to tune over.
+
+        Raises:
+            UserError: the model declares none.
+        """
+        if not self.tune:
+            raise UserError(f"model '{self.model}' declares no values to tune over")
+        return self.tune
 
 
 def model_names() -> list[str]:
@@ -199,11 +198,7 @@ def load(
     merged = merge([*below, *above])
     values = validate(merged, schema)
     sources = {key: merged.sources.get(key, "built-in default") for key in values}
-    _check_common(values, sources, own_trainer=entry is not None)
-    if entry is None:
-        _check_sizes(values, sources)
-    if dataset == "custom":
-        _check_own_data(values, sources)
+    check(values, sources, own_trainer=entry is not None, own_data=dataset == "custom")
     tune = (entry.config.get("tune") if entry else _toolkit_tune(model)) or {}
     root = next(root for root in roots if root)
     chosen = frozenset(key for layer in above for key in layer.values)
@@ -238,74 +233,6 @@ def _default_layers(model: str, dataset: str) -> Iterator[Layer]:
             "embedded data set",
             {"featurePath": str(demo.features), "pretrained": str(demo.encoder), "language": "en"},
         )
-
-
-def _check_common(values: dict[str, Any], sources: dict[str, str], *, own_trainer: bool) -> None:
-    """Keys that mean the same in every model."""
-    fold_of(values, sources["fold"])
-    for key, most in MOST_OF_ALL.items():
-        value = values.get(key)
-        if value is not None and (type(value) is not int or not 1 <= value <= most):
-            raise ConfigError(
-                f"{sources[key]}: {key} = {shown(value)}: expected a whole number from 1 to {most}"
-            )
-    for key, value in values.items():
-        if not all(map(math.isfinite, _numbers_in(value))):
-            raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected finite numbers")
-    kept = values["modalities"]
-    if not kept or not set(map(str, kept)) <= set(MODALITIES):
-        raise ConfigError(
-            f"{sources['modalities']}: modalities = {shown(kept)}: expected one or more of "
-            f"{', '.join(MODALITIES)}"
-        )
-    name = values["KeyEval"]
-    if name not in METRICS:
-        raise ConfigError(
-            f"{sources['KeyEval']}: KeyEval = {shown(name)}: unknown metric{nearest(name, METRICS)}"
-        )
-    if not own_trainer and name != "Loss" and METRICS[name].better == "lower":
-        raise ConfigError(
-            f"{sources['KeyEval']}: KeyEval = {name}: the toolkit's trainers would look for its "
-            "highest value; use Loss"
-        )
-
-
-def _check_sizes(values: dict[str, Any], sources: dict[str, str]) -> None:
-    """Sizes of the toolkit's models, whose configuration has no bounds of its own."""
-    for key, value in values.items():
-        if key in FROM_DATA or key in MOST_OF_ALL or key.startswith("missing_"):
-            continue
-        if isinstance(value, float):
-            continue  # a rate or a weight
-        most = MOST_LAYERS if re.search("layer|level", key) else MOST_UNITS
-        if any(abs(number) > most for number in _numbers_in(value)):
-            raise ConfigError(f"{sources[key]}: {key} = {shown(value)}: expected at most {most}")
-
-
-def _check_own_data(values: dict[str, Any], sources: dict[str, str]) -> None:
-    """What the user says of data of his own: a range, whose metrics, a name for files."""
-    found = values["score_range"]
-    numbers = [each for each in found if type(each) in (int, float)]
-    if not (len(found) == len(numbers) == 2 and numbers[0] < numbers[1]):
-        raise ConfigError(
-            f"{sources['score_range']}: score_range = {shown(found)}: expected the lowest score, "
-            "then the highest"
-        )
-    for key, pattern, expected in (
-        ("metrics", "mosi|sims", "mosi or sims"),
-        ("data_name", r"[\w.-]{1,100}", "letters, digits, . _ -: it names files"),
-    ):
-        if not re.fullmatch(pattern, values[key]):
-            raise ConfigError(f"{sources[key]}: {key} = {shown(values[key])}: expected {expected}")
-
-
-def _numbers_in(value: Any) -> Iterator[float]:
-    """All numbers in a value, however deep in lists and mappings."""
-    if isinstance(value, (Mapping, list, tuple)):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _numbers_in(each)
-    elif isinstance(value, (int, float)):
-        yield value
 
 
 def _root_in(content: Mapping[str, Any], source: str) -> str | None:
@@ -382,12 +309,10 @@ def toolkit_tune_args(
     own = config_file if config_file and Path(config_file) != default else None
     model, dataset = find_model(model_name), find_dataset(dataset_name)
     config = load(model, dataset)
-    tune = config.tune
     if own:
-        tune = section(read_file(own), str(own), model, "debugParams").values
-    if not tune:
-        raise UserError(f"model '{model}' declares no values to tune over")
-    args = args_for(config)
+        tuned = section(read_file(own), str(own), model, "debugParams").values
+        config = replace(config, tune=tuned)
+    tune, args = config.tunable(), args_for(config)
     names = tune.get("d_paras") or list(tune)
     args.update({key: value for key, value in tune.items() if key not in names})
     for name in names:
