@@ -149,6 +149,17 @@ class RunPredictor(ClipPredictor):
             f"{high:g}, {encoder}, {self._made_of[2]['device']})"
         )
 
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
+        """Only SupArc has a folder of its own, with a card; here it is refused.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            f"{save_directory}: a model folder and its card are written of suparc alone, and this "
+            f"is {self.name}; hand on its run folder, {self._made_of[0]}"
+        )
+
     @property
     def encoder(self) -> str | None:
         return self._encoder

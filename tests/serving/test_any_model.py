@@ -130,6 +130,14 @@ def test_what_does_not_fit_is_one_line(run: Path, mmsa: Callable, demo: Demo) ->
         predictor.predict_features({"raw_text": ["a"], "audio": np.zeros((1, 5, 3))})
     with pytest.raises(UserError, match="computes in fp32"):
         load_predictor(run, precision="bf16")
+    with pytest.raises(UserError, match=f"of suparc alone, and this is {run.name}; hand on its"):
+        predictor.save_pretrained("folder")
+    assert not Path("folder").exists()
+    for kind in ("onnx", "torch"):
+        status, _, err = mmsa("export", "--run", run, "--out", "file", "--format", kind)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"a run of '{run.name}'; expected one of suparc" in err
+    assert not Path("file").exists()
     (run / "serving.json").rename(run / "away.json")
     try:
         with pytest.raises(UserError, match="not complete"):

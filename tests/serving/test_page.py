@@ -153,6 +153,23 @@ def test_tries_are_of_one_page(chromium: Any, address: str) -> None:
     page.close()
 
 
+def test_a_model_of_the_toolkit_is_served_alike(chromium: Any, tmp_path: Path, demo: Demo) -> None:
+    mmsa_suparc.run("lf_dnn", "demo", seeds=[1], epochs=1, out=tmp_path / "run", progress=False)
+    with served(tmp_path / "run", tmp_path) as (port, _):
+        page = opened(chromium, f"http://127.0.0.1:{port}/", 400)
+        assert "lf_dnn knows no masks" in page.locator("#caution").inner_text()
+        page.get_by_role("button", name="Example").click()
+        wait_for_a_try(page)
+        whole = page.locator("[data-score]").first.get_attribute("data-score")
+        page.get_by_label("text").uncheck()
+        page.wait_for_selector("[data-bar=text]:has-text('not used')", timeout=60_000)
+        assert page.locator("[data-score]").first.get_attribute("data-score") != whole
+        assert page.locator("#tries tbody tr").count() == 2
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.screenshot(path=tmp_path / "lf_dnn.png", full_page=True)
+        page.close()
+
+
 def test_the_interval_is_of_the_runs_seeds(run: Path) -> None:
     served_one = SupArcPredictor.from_run(run)
     others = seeds.others(run, served_one.serving.seed, 4)
