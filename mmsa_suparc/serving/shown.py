@@ -128,7 +128,7 @@ def history(tries: Sequence[Try], dropped: int = 0) -> str:
 
 def signed(value: float) -> str:
     """A score with its sign, and two decimals."""
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{value:+.2f}".replace("-", "−") if round(value, 2) else "0.00"
 
 
 def css() -> str:

@@ -28,6 +28,12 @@ def test_both_ends_of_the_scale_and_of_the_bars_are_named() -> None:
     assert "<span>3<br>neutral</span>" in stars
 
 
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    assert [shown.signed(value) for value in (-0.004, 0.004, -0.006, 0.25)] == [
+        "0.00", "0.00", "−0.01", "+0.25"
+    ]  # fmt: skip
+
+
 def test_one_seed_has_no_interval() -> None:
     page = shown.score([prediction(0.5, 0.1, 0.7, None)], SIMS)
     assert "seed" not in page
