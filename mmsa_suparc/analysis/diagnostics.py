@@ -13,7 +13,7 @@ NOTES = (
     "them; means over seeds. Positives, negatives: shares of an anchor's batch. Margin: radians, "
     "on the pairs that carry it; saturated: the share of those whose angle with its margin is at 0 "
     "or π. Gradients: of a term times its weight with respect to the fusion vectors, as a share of "
-    "the MAE's norm; cosine with the MAE's, summed over a clip's seven vectors."
+    "the MAE's norm; cosine with the MAE's, summed over a clip's seven vectors. n/a: what the variant does without."
 )
 
 
@@ -42,7 +42,8 @@ def table(results: Results, dataset: str) -> tuple[Table, list[str]] | None:
     )  # fmt: skip
     warnings: list[str] = []
     for variant, found in told.items():
-        pairs = [each["pairs"] or {} for each in found]
+        # What its pairs would be says nothing of a variant without the term.
+        pairs = [(each["pairs"] or {}) if "suparc" in each["norms"] else {} for each in found]
         made.rows.append(
             [
                 Entry(variant),

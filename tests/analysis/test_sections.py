@@ -210,10 +210,13 @@ def test_what_the_losses_did_is_a_table_of_means_and_each_warning_stands_once(
         make_cell(tmp_path, "SupArc", LABELS, LABELS, seed=seed, diagnostics=told(suparc, margin))
         for seed, suparc, margin in ((1, 1.0, 0.02), (2, 3.0, 0.04))
     ]
+    without = {**told(1.0, 0.02), "norms": {"mae": 2.0}, "cosines": {}, "warnings": []}
+    cells.append(make_cell(tmp_path, "MAE only", LABELS, LABELS, diagnostics=without))
     cells.append(make_cell(tmp_path, "older", LABELS, LABELS))
     section = geometry.section(make_results(*cells), "mosi")
     (table,) = section.tables
-    assert [entry.text for entry in in_column(table, "variant")] == ["SupArc"]
+    assert [entry.text for entry in in_column(table, "variant")] == ["SupArc", "MAE only"]
+    assert {entry.text for entry in table.rows[1][1:]} == {"n/a"}
     assert in_column(table, "gradient of suparc")[0].number == pytest.approx(1.0)
     assert in_column(table, "cosine of suparc")[0].number == pytest.approx(0.5)
     assert in_column(table, "margin (mean)")[0].number == pytest.approx(0.03)
