@@ -13,7 +13,8 @@ NOTES = (
     "them; means over seeds. Positives, negatives: shares of an anchor's batch. Margin: radians, "
     "on the pairs that carry it; saturated: the share of those whose angle with its margin is at 0 "
     "or π. Gradients: of a term times its weight with respect to the fusion vectors, as a share of "
-    "the MAE's norm; cosine with the MAE's, summed over a clip's seven vectors. n/a: what the variant does without."
+    "the MAE's norm; cosine with the MAE's, summed over a clip's seven vectors. "
+    "n/a: what the variant does without."
 )
 
 
