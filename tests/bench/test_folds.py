@@ -136,9 +136,11 @@ def test_five_folds_of_the_embedded_data_set_go_into_an_archive_and_back(
     assert kept
     assert not any(str(Path.cwd()).encode() in content for content in kept)
     subprocess.run([*outcomes, "unpack", "archive.tar.xz", "again", *paths], check=True)
+    status, out, err = mmsa("bench", "report", "again")
+    assert (status, err) == (0, ""), out
+    pd.testing.assert_frame_equal(pd.read_csv("again/out_of_fold.csv"), table)
     status, out, err = mmsa(*asked, "--out", "again")
     assert (status, err, "5 trainings are done already" in out) == (0, "", True), out
-    pd.testing.assert_frame_equal(pd.read_csv("again/out_of_fold.csv"), table)
 
 
 def test_the_other_splits_change_nothing_where_they_are_not_pooled(

@@ -1,10 +1,10 @@
 """What the trainings of a benchmark gave, without weights and words, in an archive and back.
 
-``pack OUT FILE`` keeps every finished cell of a benchmark's folder: predictions, also with
-missing modalities, history, metrics, settings. ``unpack FILE... OUT`` puts them back, so that
-``mmsa bench`` with the same file trains only what is missing, and its report needs no training at
-all. Paths of the machine are left out: those of ``--data-root`` and ``--text-encoder`` take their
-place, here and there.
+``pack OUT FILE`` keeps the plan and every finished cell of a benchmark's folder: predictions, also
+with missing modalities, history, metrics, settings. ``unpack FILE... OUT`` puts them back, so that
+``mmsa bench report OUT`` needs no training, and ``mmsa bench`` with the same file, code and
+libraries trains only what is missing. Paths of the machine are left out: those of ``--data-root``
+and ``--text-encoder`` take their place, which a report alone does not need.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import mmsa_suparc
 from mmsa_suparc.bench.folder import CellFolder
+from mmsa_suparc.bench.kept_plan import NAME
 
 LEFT_OUT = ("*.lock", "*.log", "*.safetensors", "*.npz", "words.json", "encoder/*")
 
@@ -32,9 +33,9 @@ def pack(out: Path, file: Path, names: dict[str, str], seeds: list[int]) -> int:
     with tarfile.open(file, "w:xz", preset=9) as archive:
         # By kind of file: those of all cells side by side have much in common.
         paths = [path for cell in cells for path in cell.path.rglob("*") if path.is_file()]
-        for path in sorted(paths, key=lambda path: (path.name, path)):
+        for path in [out / NAME, *sorted(paths, key=lambda path: (path.name, path))]:
             below = path.relative_to(out)
-            if any(below.relative_to(*below.parts[:2]).match(pattern) for pattern in LEFT_OUT):
+            if any(below.match(pattern) for pattern in LEFT_OUT):
                 continue
             text = path.read_text(encoding="utf-8")
             for name, where in names.items():
@@ -64,8 +65,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("pack", "unpack"))
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    parser.add_argument("--data-root", required=True)
-    parser.add_argument("--text-encoder", required=True)
+    parser.add_argument("--data-root", default="DATA")
+    parser.add_argument("--text-encoder", default="ENCODER")
     parser.add_argument("--seed", type=int, action="append", default=[], help="of these alone")
     args = parser.parse_args()
     out = args.paths[0 if args.what == "pack" else -1]
