@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,6 +70,38 @@ def execute(
         # Warnings of libraries name this machine's folders.
         cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
     return notebook
+
+
+def test_pages_show_what_their_cells_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("jupytext", "mkdocs", "nbconvert"):
+        pytest.importorskip(library, reason="no documentation tools here (extra: docs)")
+    import jupytext
+    import nbformat
+
+    spec = importlib.util.spec_from_file_location("hook", ROOT / "docs" / "hooks" / "tutorials.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    monkeypatch.setattr(hook, "RUN", tmp_path)
+    notebook = jupytext.read(ROOT / "docs" / "tutorials" / "losses.md")
+    first = hook.code_cells(notebook)[0]
+    first.outputs = [nbformat.v4.new_output("stream", text="printed by the first cell")]
+
+    def shown(name: str) -> str:
+        jupytext.write(notebook, tmp_path / "losses.ipynb", fmt="ipynb")
+        file = SimpleNamespace(src_uri=name, abs_src_path=str(ROOT / "docs" / name))
+        return str(hook.on_page_markdown("as it stands", SimpleNamespace(file=file), None, []))
+
+    english, chinese = "tutorials/losses.md", "zh/tutorials/losses.md"
+    assert "printed by the first cell" in shown(english)
+    assert "printed by the first cell" in shown(chinese)
+    assert "损失" in shown(chinese)
+    assert shown("tutorials/first-run.md") == "as it stands"
+    first.source += "  # another cell was run"
+    assert shown(english) == shown(chinese) == "as it stands"
 
 
 @pytest.mark.tutorials
