@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import mmsa_suparc  # noqa: E402
+from mmsa_suparc import serving  # noqa: E402
 from mmsa_suparc.cli import SECOND_WORDS, VERBS, Parser  # noqa: E402
 from mmsa_suparc.config import SupArcConfig  # noqa: E402
 
@@ -68,17 +69,22 @@ def python_page() -> str:
             ),
         ],
         "Network and configuration": [
-            f"{mmsa_suparc._LAZY[name]}.{name}"
-            for name in ("SupArc", "SupArcConfig", "SupArcTrainer", "SupArcPredictor")
+            "mmsa_suparc.model.suparc.SupArc",
+            *(f"mmsa_suparc.model.encoders.{name}" for name in ("TextEncoder", "SequenceEncoder")),
+            "mmsa_suparc.config.SupArcConfig",
+            "mmsa_suparc.runs.trainer.SupArcTrainer",
         ],
+        "Asking a trained model": [f"{module}.{name}" for name, module in serving._LAZY.items()],
         "What a model and a trainer offer": [
             f"mmsa_suparc.toolkit.registry.{name}" for name in ("Model", "Trainer", "AbleTrainer")
         ],
+        "Feature files": ["mmsa_suparc.data.reader.read", "mmsa_suparc.data.demo.make_demo"],
         "Metrics": [f"mmsa_suparc.metrics.{name}" for name in ("mosi_metrics", "sims_metrics")],
         "Errors": ["mmsa_suparc.errors"],
     }
     lines = ["# Python", "", "The losses have [a page of their own](losses.md).", "",
-             "`mmsa_suparc.bench(…)` is the function `compare` below.", ""]  # fmt: skip
+             "`mmsa_suparc.bench(…)` is the function `compare` below. Predictors are in",
+             "`mmsa_suparc.serving`.", ""]  # fmt: skip
     for title, names in groups.items():
         lines += [f"## {title}", "", *(f"::: {name}\n" for name in names)]
     return "\n".join(lines)

@@ -60,9 +60,9 @@ class EpochLines:
         if not self._columns:
             self._columns = list(self._choose(row))
             head = "".join(f" {label:>7}" for _, label in self._columns)
-            print(
-                f"*: the best epoch so far by validation {self.key}; the last one's model is kept"
-            )
+            if self.key is not None:
+                best = f"the best epoch so far by validation {self.key}"
+                print(f"*: {best}; the last one's model is kept")
             print(f"{'epoch':>7}{head}{'time':>9}", flush=True)
         of = f"/{self.epochs}" if self.epochs else ""
         numbers = "".join(f" {row[key]:{max(7, len(name))}.4f}" for key, name in self._columns)

@@ -191,7 +191,7 @@ def summary(content: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for split, fields in normalised(content).items():
         scores = fields["regression_labels"].reshape(-1)
-        rounded, counts = np.unique(np.round(scores), return_counts=True)
+        rounded, counts = np.unique(np.round(scores) + 0.0, return_counts=True)
         frames = {
             name: fields[f"{name}_lengths"].reshape(-1)
             for name in SEQUENCES

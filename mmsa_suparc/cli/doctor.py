@@ -9,6 +9,9 @@ from typing import Any
 from mmsa_suparc.cli import values
 from mmsa_suparc.cli.json_output import add_json, print_json
 
+#: How to say where the data sets are.
+DATA_ROOT = "--data-root DIR or MMSA_DATA_ROOT"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -73,7 +76,7 @@ def _facts(options: argparse.Namespace) -> dict[str, str]:
         if name == "custom":
             continue  # the user names its file
         config = settings.load("suparc", name, data_root=options.data_root)
-        found = "found" if config.feature_path.is_file() else "not found"
+        found = "found" if config.feature_path.is_file() else f"not found ({DATA_ROOT})"
         facts[f"data set {name}"] = f"{found}: {config.feature_path}"
     encoder = options.text_encoder or settings.load("suparc", "mosi").values["pretrained"]
     try:

@@ -154,15 +154,15 @@ def _clips(options: argparse.Namespace) -> Clips:
             try:
                 text = Path(options.text_file).expanduser().read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"--text-file {options.text_file}: {error}") from None
+                raise UserError(f"--text-file {options.text_file}: {_said(error)}") from None
         return [(Path(options.video).name, Path(options.video).expanduser(), text)]
     import pandas as pd
 
     path = Path(options.csv).expanduser()
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"--csv {path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--csv {path}: {_said(error)}") from None
     if "path" not in table or table.empty:
         raise UserError(f"--csv {path}: expected a column 'path' and a clip a row")
     texts = table["text"] if "text" in table else [""] * len(table)
@@ -171,6 +171,11 @@ def _clips(options: argparse.Namespace) -> Clips:
         (str(name), path.parent / str(video), str(text) or None)
         for name, video, text in zip(names, table["path"], texts, strict=True)
     ]
+
+
+def _said(error: Exception) -> str:
+    """What is wrong with a file, in a line that does not name it again."""
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def _of_videos(

@@ -236,13 +236,15 @@ def _train(request: Any, verbose: int) -> int:
 
     def on_seed(seed: int) -> None:
         clock.seed()
-        key = None if lines else config.values.get("KeyEval", "Loss")  # explained once
-        lines[:] = [EpochLines(epochs, key)]
+        is_finished = request.folder.record_of(seed) is not None
+        if not is_finished:
+            key = None if lines else config.values.get("KeyEval", "Loss")  # explained once
+            lines[:] = [EpochLines(epochs, key)]
         if verbose > 0:
             ordinal = f"{list(request.seeds).index(seed) + 1}/{len(request.seeds)}"
+            how = "finished before, kept as it is" if is_finished else request.device
             print(
-                f"{config.model} on {config.data_name}, seed {seed} ({ordinal}), {request.device}",
-                flush=True,
+                f"{config.model} on {config.data_name}, seed {seed} ({ordinal}), {how}", flush=True
             )
 
     def on_epoch(row: dict[str, Any]) -> None:

@@ -42,7 +42,8 @@ def read_clip_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: no table in CSV ({str(error).splitlines()[0]})") from None
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}: no table in CSV ({why})") from None
     if table.empty:
         raise UserError(f"{path}: no row; expected a clip a row")
     return table

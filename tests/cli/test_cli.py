@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import pty
@@ -133,6 +134,7 @@ def test_doctor(mmsa: Callable, small_root: Path, demo: Demo) -> None:
     status, out, _ = mmsa("doctor", "--text-encoder", "no-such-encoder")
     assert status == 0
     assert "--text-encoder" in words(out)
+    assert "not found (--data-root DIR or MMSA_DATA_ROOT)" in words(out)
 
 
 def test_config_show(mmsa: Callable, tmp_path: Path) -> None:
@@ -293,3 +295,11 @@ def test_waiting_threads_soon_give_up_their_core_unless_the_user_says_how_they_w
         monkeypatch.setenv(name, value)
     mmsa("models")
     assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+def test_a_table_of_a_spreadsheet_begins_with_a_mark() -> None:
+    from mmsa_suparc.cli.predict import _clips
+
+    Path("clips.csv").write_text("path,text\na.mp4,good\n", encoding="utf-8-sig")
+    options = argparse.Namespace(video=None, csv="clips.csv")
+    assert _clips(options) == [("a.mp4", Path("a.mp4"), "good")]

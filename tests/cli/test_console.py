@@ -123,6 +123,8 @@ def test_the_mark_of_the_best_epoch_is_explained(capsys: pytest.CaptureFixture[s
     assert said.startswith("*: the best epoch so far by validation Loss")
     assert len(said) <= 80
     assert (first[-1], second[-1]) == ("*", "s")
+    EpochLines(9)(row(1))  # of the next seed: once is enough
+    assert "*" not in capsys.readouterr().out
 
 
 def test_the_time_left_of_a_run() -> None:

@@ -135,7 +135,7 @@ def test_mistakes(arguments: tuple, expected: str, demo: Demo) -> None:
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        (None, "--csv clips.csv: "),
+        (None, "--csv clips.csv: No such file or directory"),
         ("video,text\na.mp4,a\n", "--csv clips.csv: expected a column 'path'"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmsa_suparc.cli.data import summary
 from mmsa_suparc.data import schema
 from mmsa_suparc.data.demo import Demo, feature_file
 from mmsa_suparc.names import SPLITS
@@ -179,6 +180,13 @@ def test_the_command_names_faults_with_status_2(mmsa: Callable, tmp_path: Path) 
     assert err.splitlines()[-1] == "mmsa: 2 faults; mend the file, then check it again"
     assert mmsa("data", "check", path, "--data-set", "mossi")[0] == 2
     assert mmsa("data", "check", tmp_path / "absent.pkl")[0] == 2
+
+
+def test_a_score_just_below_0_is_counted_as_0() -> None:
+    content = good()
+    content["train"]["regression_labels"][:] = -0.2
+    (name,) = summary(content)["train"]["labels"]["rounded"]
+    assert name == "0"
 
 
 def test_the_command_sums_up_a_good_file(mmsa: Callable, demo: Demo) -> None:

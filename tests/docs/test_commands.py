@@ -36,6 +36,7 @@ ELSEWHERE = {
     "export MMSA_FET_PYTHON=*": ("Makefile", "MMSA_FET_PYTHON="),
     "export MMSA_DATA_ROOT=*": ("tests/toolkit/test_patches.py", 'setenv("MMSA_DATA_ROOT"'),
     "python -m pytest tests": ("tests/docs/test_plugin_template.py", '"pytest"'),
+    "mmsa bench *compare.yaml *": ("examples/plugin-template/tests/test_gated.py", '"bench"'),
     "mmsa -m gated *": ("examples/plugin-template/tests/test_gated.py", "gated"),
     "mmsa extract *": ("tests/videos/test_fet.py", '"extract"'),
     "mmsa predict --run * --video *": ("tests/videos/test_fet.py", '"--video"'),

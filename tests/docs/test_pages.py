@@ -61,6 +61,24 @@ def test_python_in_the_pages_runs(page: str, capsys: pytest.CaptureFixture[str])
         assert main(["data", "check", "mine.pkl", "--data-set", "custom"]) == 0
 
 
+def prose(page: Path) -> list[str]:
+    """The page's lines without blocks of code, tables, pictures and formulas."""
+    text = re.sub(r"(?ms)^( *)(```|~~~).*?^\1\2 *$", "", page.read_text())
+    return [line for line in text.splitlines() if not line.lstrip().startswith(("|", "![", "$$"))]
+
+
+def test_lines_of_prose_fit_a_window() -> None:
+    pages = [ROOT / "README.md", ROOT / "README.zh-CN.md", *(ROOT / "docs").rglob("*.md")]
+    lines = [
+        (page.name, line)
+        for page in pages
+        if "results" not in page.parts  # written by the study
+        for line in prose(page)
+    ]
+    assert len(lines) > 1_500
+    assert [(name, line) for name, line in lines if len(line) > 120] == []
+
+
 def test_chinese_pages_have_the_same_commands() -> None:
     for name in ("index", "faq"):
         ours, theirs = (ROOT / "docs" / f"{place}{name}.md" for place in ("zh/", ""))

@@ -25,4 +25,9 @@ def test_the_template_installs_and_its_tests_pass(tmp_path: Path) -> None:
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout
+
+
+def test_the_page_shows_its_comparison() -> None:
+    shown = (ROOT / "examples" / "plugin-template" / "compare.yaml").read_text().split("\n", 1)[1]
+    assert f"```yaml\n{shown}```" in (ROOT / "docs" / "how-to" / "own-model.md").read_text()

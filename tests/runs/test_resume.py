@@ -127,6 +127,7 @@ def test_resume_starts_afresh_where_nothing_was_saved_and_keeps_what_is_done(
     before = Path("run/seed-1/model.safetensors").stat().st_mtime_ns
     status, out, err = mmsa(*arguments, "--resume")
     assert (status, err) == (0, "")
+    assert "seed 1 (1/1), finished before, kept" in out
     assert "MAE" in out
     assert Path("run/seed-1/model.safetensors").stat().st_mtime_ns == before
     assert len(Path("run/records.jsonl").read_text().splitlines()) == 1

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def mmsa(*arguments: object) -> str:
     command = [sys.executable, "-m", "mmsa_suparc", *map(str, arguments)]
@@ -23,6 +25,12 @@ def test_it_trains_on_the_embedded_data_set(tmp_path: Path) -> None:
     mmsa("-m", "gated", "-d", "demo", "-s", 1, "--epochs", 4, "--run-dir", tmp_path / "run")
     results = pd.read_csv(tmp_path / "run" / "results.csv")
     assert results["MAE"].item() < 1.1  # the training mean has 1.4
+
+
+def test_it_can_be_compared(tmp_path: Path) -> None:
+    plan = mmsa("bench", ROOT / "compare.yaml", "--out", tmp_path / "compared", "--dry-run")
+    assert plan.count("(gated)") == 6
+    assert "9 trainings" in plan
 
 
 def test_a_wrong_value_is_refused() -> None:
