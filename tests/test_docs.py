@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,3 +145,38 @@ def test_the_chinese_readme_is_in_step() -> None:
     for target in targets(README):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_links_within_the_readme_lead_to_its_sections(name: str) -> None:
+    text = (ROOT / name).read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    linked = re.findall(r"\]\(#([^)]+)\)", text)
+    assert linked
+    assert set(linked) <= anchors
+
+
+def test_figures_of_the_study_are_those_of_its_tables() -> None:
+    study = ROOT / "docs" / "results" / "study"
+    tables = "\n".join(path.read_text() for path in study.glob("*/tables/*.md"))
+    measured = set(re.findall(r"\d+\.\d+", tables))
+    section = README.split("## What is shown on real clips")[1].split("\n## ")[0]
+    for text in ((ROOT / "docs" / "results" / "README.md").read_text(), section):
+        quoted = re.findall(r"(?<![\d.])\d\.\d{3,}", text)
+        assert quoted
+        rounded = {f"{float(figure):.3f}" for figure in measured}
+        assert set(quoted) <= measured | rounded
+
+
+@pytest.mark.slow
+def test_the_study_s_tables_come_back_from_what_is_kept_of_its_trainings(mmsa: Callable) -> None:
+    study = ROOT / "docs" / "results" / "study"
+    script, kept = study / "outcomes.py", sorted((study / "confirm").glob("*.tar.xz"))
+    subprocess.run([sys.executable, script, "unpack", *kept, "again"], check=True)
+    status, out, err = mmsa("bench", "report", "again")
+    assert (status, err) == (0, ""), out
+    tables = list((study / "confirm" / "tables").iterdir())
+    assert len(tables) == 5
+    for table in tables:
+        assert Path("again", "tables", table.name).read_text() == table.read_text(), table.name

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "mmsa export --run *": ("tests/serving/test_export.py", '"export"'),
     "mmsa bench quick --out bench": (".ci/run", "mmsa bench quick --variant lf_dnn"),
     "mmsa bench report *": ("tests/bench/test_live_report.py", '"report"'),
+    "python docs/results/study/outcomes.py unpack *": ("tests/test_docs.py", '"unpack"'),
     "mmsa data convert *": ("tests/data/test_convert.py", '"convert"'),
     "mmsa bench * --power *": ("tests/bench/test_power.py", '"--power"'),
     "mmsa tune * --folds *": ("tests/bench/test_fold_tuning.py", '"--folds"'),
