@@ -1,7 +1,7 @@
 """One look for all figures: sizes of letters, and what a colour and a marker mean.
 
 Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell
-apart; a marker beside each, so that they can be told apart in grey too.
+apart; a marker or a stroke beside each, so that they can be told apart in grey too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mmsa_suparc.names import LOSS_TERMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +27,11 @@ HATCHES = {"text": "", "audio": "", "vision": "////"}
 SCORES = "RdBu"
 LINES = (BLACK, BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Strokes and gaps of lines without markers, in widths of the line; none alike.
+STROKES: tuple[Any, ...] = (
+    (0, (9, 2)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.2, 1.5)), (0, (2.5, 2.5)),
+    (0, (7, 1.5, 1.2, 1.5, 1.2, 1.5)),
+)  # fmt: skip
 #: Inches that a page of the report has; more plots in a row are narrower.
 PAGE = 9.4
 #: By variant: what matplotlib's ``plot`` takes.
@@ -47,6 +54,25 @@ def looks(variants: Sequence[str]) -> Looks:
         variant: {"color": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)]}
         for place, variant in enumerate(variants)
     }
+
+
+def term_looks(terms: Sequence[str]) -> Looks:
+    """Colour and stroke of each term of a loss, by its name: the same in the curves of every run.
+
+    The total, ``loss``, is black and whole. Terms of other models have what SupArc's leave; after
+    30 pairs they are taken again.
+
+    Args:
+        terms: columns of a history.
+    """
+    known = [f"loss_{term}" for term in LOSS_TERMS]
+    others = [term for term in terms if term not in ("loss", *known)]
+    colors = LINES[1:]
+    found: dict[str, Mapping[str, Any]] = {
+        term: {"color": colors[n % len(colors)], "ls": STROKES[n % len(STROKES)], "lw": 1.2}
+        for n, term in enumerate([*known, *others])
+    }
+    return {"loss": {"color": BLACK, "ls": "-", "lw": 1.8}, **found}
 
 
 def axes(
