@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from scipy import stats
 from mmsa_suparc.analysis.chosen import few, finished
 from mmsa_suparc.analysis.intensity import bin_of
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import LIGHT_GRAY, Looks, grid, looks
+from mmsa_suparc.analysis.style import LIGHT_GRAY, Looks, grid, looks, wrapped
 from mmsa_suparc.bench.resampling import SumMetric, drawn_metrics
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.statistics import GROUPS_FOR_A_MARK, LEVEL, RESAMPLES
@@ -189,7 +188,7 @@ def curves(of: Mapping[str, tuple[list[Point], list[Point]]], look: Looks) -> Fi
         ends = [by_score[0].at, by_score[-1].at]
         above.plot(ends, ends, "--", color="gray", lw=0.8, zorder=0)
         below.axhline(0, ls="--", color="gray", lw=0.8, zorder=0)
-        above.set_title(textwrap.fill(variant, 26), fontsize=9)
+        above.set_title(wrapped(variant, 24), fontsize=9)
         above.set_xlabel("mean prediction (score units)")
         below.set_xlabel("true score (score units)")
     plots[0, 0].set_ylabel("mean true score (score units)")

@@ -1,4 +1,5 @@
-"""Of many variants, those that have room in a picture or on the page."""
+"""Of many variants, those that have room in a picture or on the page; and how what was measured is
+called."""
 
 from __future__ import annotations
 
@@ -11,6 +12,12 @@ from mmsa_suparc.bench.results import Results
 
 #: The reference, and so many less one others.
 MOST_SHOWN = 4
+
+
+def unseen(results: Results) -> str:
+    """How the clips are called by which variants are measured: ``test``, or ``out-of-fold`` where
+    there is no test split but a cross-validation."""
+    return "test" if results.plan.folds is None else "out-of-fold"
 
 
 def finished(results: Results, dataset: str) -> list[str]:

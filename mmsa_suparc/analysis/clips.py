@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mmsa_suparc.analysis.chosen import few, finished
+from mmsa_suparc.analysis.chosen import few, finished, unseen
 from mmsa_suparc.analysis.clip_table import LONGEST, ClipTable
 from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.bench.comparisons import error_of
@@ -28,10 +28,9 @@ def section(results: Results, dataset: str) -> Section | None:
     for variant in shown:
         columns += [f"{variant}: prediction", f"{variant}: error"]
     name, by = f"{dataset}-clips", f"{of[0]}: error"
-    kind = "test" if results.plan.folds is None else "out-of-fold"
     notes = [
-        f"Score units. Prediction: {kind}, mean over seeds. Error: mean over seeds of its absolute "
-        f"error, so a column's mean is the variant's MAE.{which}",
+        f"Score units. Prediction: {unseen(results)}, mean over seeds. Error: mean over seeds of "
+        f"its absolute error, so a column's mean is the variant's MAE.{which}",
     ]
     if len(of) > 1:
         columns.append(DISAGREEMENT)

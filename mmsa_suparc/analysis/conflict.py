@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmsa_suparc.analysis.chosen import unseen
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import GRAY, HATCHES, LEGEND, LIGHT_GRAY, OF_MODALITY, axes
+from mmsa_suparc.analysis.style import (
+    GRAY,
+    HATCHES,
+    LEGEND,
+    LIGHT_GRAY,
+    OF_MODALITY,
+    axes,
+    height_of_rows,
+    name_rows,
+)
 from mmsa_suparc.bench.comparisons import error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank
@@ -74,31 +84,36 @@ def section(results: Results, dataset: str) -> Section | None:
     )
     found.draw(
         f"{dataset}-conflict",
-        bars(errors, shares_of),
-        f"Left: test MAE on {dataset} of the quarter of clips whose modalities contradict each "
-        "other most, and of the others; lower is better. Right: how much of the prediction hangs "
-        "on each modality. Means over seeds.",
+        bars(errors, shares_of, unseen(results)),
+        f"Left: {unseen(results)} MAE on {dataset} of the quarter of clips whose modalities "
+        "contradict each other most, and of the others; lower is better. Right: how much of the "
+        "prediction hangs on each modality. Means over seeds.",
     )
     return found
 
 
 def bars(
-    errors: Mapping[str, tuple[float, float]], shares_of: Mapping[str, Sequence[float]]
+    errors: Mapping[str, tuple[float, float]],
+    shares_of: Mapping[str, Sequence[float]],
+    measured: str = "test",
 ) -> Figure:
     """A row a variant, the first on top: MAE of contradicting and other clips, and the shares of
-    text, audio and vision."""
+    text, audio and vision.
+
+    Args:
+        measured: how these clips are called.
+    """
     from matplotlib.patches import Patch
 
-    figure, (left, right) = axes(2, height=0.4 * len(errors) + 1.8, share_rows=True)
+    figure, (left, right) = axes(2, height=height_of_rows(list(errors), 0.4) + 1.8, share_rows=True)
     for place, (variant, pair) in enumerate(errors.items()):
         left.barh([place - 0.2, place + 0.2], pair, height=0.38, color=[GRAY, LIGHT_GRAY])
         start = 0.0
         for share, name in zip(shares_of[variant], MODALITIES, strict=True):
             right.barh(place, share, left=start, height=0.6, **_area(name))
             start += share
-    left.set_yticks(range(len(errors)), list(errors), fontsize=8)
-    left.set_ylim(len(errors) - 0.5, -0.5)
-    left.set_xlabel("test MAE (score units)\n← lower is better")
+    name_rows(left, list(errors))
+    left.set_xlabel(f"{measured} MAE (score units)\n← lower is better")
     right.set_xlabel("share of the prediction's change")
     left.legend(
         handles=[Patch(color=GRAY, label="contradicting"), Patch(color=LIGHT_GRAY, label="others")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 
 from mmsa_suparc.analysis.chosen import few, finished
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import grid, write_numbers
+from mmsa_suparc.analysis.style import LINE, grid, lines_of, wrapped, write_numbers
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.metrics import SIMS_CUTS, classes, sims_metrics
 
@@ -80,16 +79,16 @@ def shares(matrix: np.ndarray) -> tuple[float, float]:
 
 def maps(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     """A matrix (K, K) of clips a variant, shaded by the share of its row."""
-    figure, plots = grid(1, len(matrices), width=3.1, height=3.1, sharey=True)
+    titles = {variant: wrapped(variant, 24) for variant in matrices}
+    height = 3.1 + LINE * (lines_of(titles.values()) - 1)
+    figure, plots = grid(1, len(matrices), width=3.1, height=height, sharey=True)
     for plot, (variant, matrix) in zip(plots[0], matrices.items(), strict=True):
         of_row = matrix.sum(axis=1, keepdims=True)
         shaded = np.divide(matrix, of_row, out=np.zeros_like(matrix), where=of_row > 0)
         plot.imshow(shaded, cmap="Blues", vmin=0, vmax=1)
         write_numbers(plot, matrix, ".0f", shaded > 0.65)
         own, near = shares(matrix)
-        plot.set_title(
-            f"{textwrap.fill(variant, 26)}\n{own:.0%} exact, {near:.0%} within one", fontsize=9
-        )
+        plot.set_title(f"{titles[variant]}\n{own:.0%} exact, {near:.0%} within one", fontsize=9)
         turned = {} if max(map(len, names)) < 3 else {"rotation": 45, "ha": "right"}
         plot.set_xticks(range(len(names)), names, **turned)
         plot.set_xlabel("predicted class")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mmsa_suparc.analysis.style import GRAY, LEGEND, LINES
+from mmsa_suparc.analysis.style import GRAY, LEGEND, term_looks
 from mmsa_suparc.data.files import write_atomically
 from mmsa_suparc.runs.folder import RunFolder
 
@@ -20,6 +20,8 @@ PANELS = {
     "valid_MAE": "validation MAE (score units)",
     "valid_Corr": "validation correlation",
 }
+#: Room for a term in the legend.
+INCHES_OF_TERM = 1.6
 
 
 def draw_curves(run_dir: Path, title: str) -> Path | None:
@@ -45,9 +47,9 @@ def draw_curves(run_dir: Path, title: str) -> Path | None:
 def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> None:
     """Draw the curves of a run on an empty figure, whose size becomes theirs.
 
-    Left, the terms of the training loss, before their weights, and its weighted total; then
-    validation MAE and correlation. A thin line a seed; the dot marks the epoch that is kept. What
-    a trainer does not tell has no panel.
+    Left, the terms of the training loss, before their weights, a stroke and a colour each, and its
+    weighted total, black and whole; then validation MAE and correlation. A thin line a seed; the
+    dot marks the epoch that is kept. What a trainer does not tell has no panel.
 
     Args:
         figure: without anything on it.
@@ -76,22 +78,20 @@ def draw_on(figure: Figure, histories: Sequence[pd.DataFrame], title: str) -> No
         each.spines[["top", "right"]].set_visible(False)
     if terms:
         losses = axes.pop(0)
-        for place, term in enumerate(terms):
-            # Black and broken: the sum of the others, each times its weight.
+        look = term_looks(terms)
+        for term in terms:
             total = term == "loss" and len(terms) > 1
             label = "total, weighted" if total else term.removeprefix("loss_")
             for seed, history in enumerate(histories):
                 losses.plot(
                     history["epoch"],
                     history[term],
-                    color=LINES[place % len(LINES)],
-                    ls="--" if total else "-",
-                    lw=1.2,
                     label=label if seed == 0 else None,
+                    **look[term],
                 )
         figure.legend(
-            *losses.get_legend_handles_labels(), loc="outside lower left", ncols=len(terms),
-            **LEGEND,
+            *losses.get_legend_handles_labels(), loc="outside lower left", handlelength=3.5,
+            ncols=min(len(terms), int(figure.get_figwidth() / INCHES_OF_TERM)), **LEGEND,
         )  # fmt: skip
     for each, name in zip(axes, panels, strict=True):
         for history in histories:

@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 
 from mmsa_suparc.analysis import diagnostics
-from mmsa_suparc.analysis.chosen import few
+from mmsa_suparc.analysis.chosen import few, unseen
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import LEGEND, SCORES, axes, looks
+from mmsa_suparc.analysis.style import LINE, SCORES, axes, legend_above, lines_of, looks, wrapped
 from mmsa_suparc.bench.pairing import KnownClips
 from mmsa_suparc.bench.results import CellResult, Results
 from mmsa_suparc.bench.tables import Entry, Table, number
@@ -55,11 +55,12 @@ def _add_vectors(
     found: Section, results: Results, dataset: str, shown: dict[str, CellResult]
 ) -> None:
     """Table, pictures and warnings of the fusion vectors of these cells, by variant."""
+    first = "first seed" if results.plan.folds is None else "first seed, first fold"
     table = Table(
-        f"{dataset}-geometry", f"Fusion vectors of the test clips on {dataset}",
+        f"{dataset}-geometry", f"Fusion vectors of the {unseen(results)} clips on {dataset}",
         ["variant", "Spearman (angle, Δ)", "effective rank", "uniformity", "threshold", "alignment",
          "triplet order"],
-        notes=["First seed (first fold). Effective rank: exp of the entropy of the normalised "
+        notes=[f"{first.capitalize()}. Effective rank: exp of the entropy of the normalised "
                "singular values. Uniformity: log mean exp(−2 |z_i − z_j|²), lower is more "
                "spread. Alignment: mean |z_i − z_j|² of pairs within the training's own threshold "
                "(score units). Triplet order: share of clips and nested pairs whose complete "
@@ -90,25 +91,27 @@ def _add_vectors(
             curve.plot(*binned(differences, angles), ms=4, label=variant, **look[variant])
     curve.set_xlabel("score difference Δ (score units)")
     curve.set_ylabel("mean angle (radians)")
-    figure.legend(loc="outside upper center", ncols=MOST_SHOWN, **LEGEND)
+    legend_above(figure, [curve])
     found.draw(
         f"{dataset}-geometry",
         figure,
-        f"Angle between the fusion vectors of two test clips of {dataset}, mean by the difference "
-        f"of their scores; first seed.{which}",
+        f"Angle between the fusion vectors of two {unseen(results)} clips of {dataset}, mean by "
+        f"the difference of their scores; {first}.{which}",
     )
     found.draw(
         f"{dataset}-projection",
         _projections({variant: of_variant[variant] for variant in drawn}, clips.labels),
-        f"Fusion vectors of the test clips of {dataset} in two dimensions, a point a clip: "
-        f"negative scores red and pointing down, the others blue and pointing up; first "
-        f"seed.{which}",
+        f"Fusion vectors of the {unseen(results)} clips of {dataset} in two dimensions, a point a "
+        "clip: negative scores red and pointing down, the others blue and pointing up; "
+        f"{first}.{which}",
     )
 
 
 def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
     """PCA and t-SNE of each variant, coloured by score; triangles say the sign without a colour."""
-    figure, plots = axes(2 * len(of_variant), width=3.6)
+    titles = {variant: wrapped(variant, 22) for variant in of_variant}
+    height = 3.4 + LINE * (lines_of(titles.values()) - 1)
+    figure, plots = axes(2 * len(of_variant), width=3.6, height=height)
     most = np.abs(labels).max(initial=0)
     for place, (variant, features) in enumerate(of_variant.items()):
         for plot, flat, name in (
@@ -120,7 +123,7 @@ def _projections(of_variant: dict[str, np.ndarray], labels: np.ndarray) -> Figur
                     *flat[here].T, c=labels[here], cmap=SCORES, vmin=-most, vmax=most, s=12,
                     marker=marker, edgecolors="#80808080", lw=0.3,
                 )  # fmt: skip
-            plot.set_title(f"{variant}, {name}", fontsize=9)
+            plot.set_title(f"{titles[variant]}\n{name}", fontsize=9)
             plot.set_xticks([])
             plot.set_yticks([])
     figure.colorbar(points, ax=plots[-1], label="score (score units)")

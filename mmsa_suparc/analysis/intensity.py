@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from mmsa_suparc.analysis.chosen import few
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import Looks, axes, looks
+from mmsa_suparc.analysis.style import Looks, axes, looks, wrapped
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, METHOD, error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.statistics import Difference, paired_difference
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Pictures of so many variants.
 MOST_SHOWN = 3
+#: Letters of a title.
+ROOM = 30
 #: The accuracies that a bin shows, and how they are called: the finest that the data set has.
 #: Seven classes are of the [−3, 3] scale alone.
 FINEST = {"Mult_acc_7": "Acc-7", "Mult_acc_5": "Acc-5"}
@@ -122,7 +123,10 @@ def curves(
         plot.fill_between(bins, low, high, alpha=0.25, color=look[variant]["color"], lw=0)
         plot.plot(bins, value, markersize=4, **look[variant])
         plot.axhline(0, color="gray", linewidth=0.8)
-        plot.set_title(textwrap.fill(f"{variant} less {reference}", 48), fontsize=9)
+        title = f"{variant} less {reference}"
+        if len(title) > ROOM:
+            title = f"{wrapped(variant, ROOM)}\n{wrapped(f'less {reference}', ROOM)}"
+        plot.set_title(title, fontsize=9)
         plot.set_xlabel("score, rounded (score units)")
     plots[0].set_ylabel(f"difference in MAE (score units)\n{BELOW_ZERO}")
     return figure

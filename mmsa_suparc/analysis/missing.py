@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import integrate
 
+from mmsa_suparc.analysis.chosen import unseen
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import LEGEND, axes, looks
+from mmsa_suparc.analysis.style import axes, legend_above, looks
 from mmsa_suparc.bench.comparisons import COMPLETE, compare_incomplete, error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank, table_of
@@ -24,21 +27,22 @@ def section(results: Results, dataset: str) -> Section | None:
     errors = measured(results, dataset)
     if errors.empty:
         return None
+    measured_by = unseen(results)
     found = Section(
         f"Missing and noisy modalities on {dataset}",
-        "Test MAE of the trained models when inputs are taken away. P1: every clip keeps the "
-        "named modalities (t text, a audio, v vision). P2: each modality of each clip is lost with "
-        "probability η, at least one is kept. P3: each frame and token is lost with probability "
-        "r. All models lose the same. Models without a mask input see zeroed features and an "
-        "empty sentence.",
+        f"{measured_by.capitalize()} MAE of the trained models when inputs are taken away. P1: "
+        "every clip keeps the named modalities (t text, a audio, v vision). P2: each modality of "
+        "each clip is lost with probability η, at least one is kept. P3: each frame and token is "
+        "lost with probability r. All models lose the same. Models without a mask input see zeroed "
+        "features and an empty sentence.",
     )
     subsets = errors[errors["protocol"] == "P1"]
     if not subsets.empty:
         found.tables.append(_subset_table(results, dataset, subsets))
     if comparisons := compare_incomplete(results, dataset):
         title = (
-            f"Test MAE, mean of the six incomplete, less that of '{results.plan.reference}' "
-            f"on {dataset}"
+            f"{measured_by.capitalize()} MAE, mean of the six incomplete, less that of "
+            f"'{results.plan.reference}' on {dataset}"
         )
         found.tables.append(table_of(comparisons, f"{dataset}-subsets-differences", title))
     if (order := _order_table(results, dataset)) is not None:
@@ -53,20 +57,40 @@ def section(results: Results, dataset: str) -> Section | None:
                 line = part[part["variant"] == variant].groupby("level")["mae"].mean()
                 if len(line):
                     levels = line.index.astype(float)
-                    plot.plot(levels, line.to_numpy(), ms=4, label=variant, **look[variant])
+                    plot.plot(levels, line.to_numpy(), ms=5, label=variant, **look[variant])
             plot.set_xlabel(PROTOCOLS[protocol])
-        plots[0].set_ylabel("test MAE (score units)\nlower is better")
-        named = plots[0].get_legend_handles_labels()
-        figure.legend(*named, loc="outside upper center", ncols=4, **LEGEND)
+        plots[0].set_ylabel(f"{measured_by} MAE (score units)\nlower is better")
+        legend_above(figure, plots)
         found.draw(
             f"{dataset}-missing",
             figure,
-            f"Test MAE on {dataset}, mean over seeds, when more and more is taken away from the "
-            "inputs of the trained models: a panel a way of taking away.",
+            f"{measured_by.capitalize()} MAE on {dataset}, mean over seeds, when more and more is "
+            "taken away from the inputs of the trained models: a panel a way of taking away."
+            f"{_left_out(results, dataset, errors, curves)}",
         )
         found.tables.append(_area_table(results, dataset, errors, curves))
     found.warnings += _warnings(dataset, subsets)
     return found
+
+
+def _left_out(
+    results: Results, dataset: str, errors: pd.DataFrame, protocols: Sequence[str]
+) -> str:
+    """The end of the caption: the benchmark's variants that have no line, in any panel or in some
+    of them; empty where all have one in each."""
+    drawn = {name: set(errors.loc[errors["protocol"] == name, "variant"]) for name in protocols}
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for variant in results.plan.variants:
+        if results.plan.seeds_of(dataset, variant):
+            where = tuple(name for name in protocols if variant not in drawn[name])
+            lacking.setdefault(where, []).append(variant)
+    whole = lacking.pop(tuple(protocols), [])
+    words = f" Left out, because not measured so: {', '.join(whole)}." if whole else ""
+    for where, variants in lacking.items():
+        if where:
+            panels = " and ".join(f"'{PROTOCOLS[name].splitlines()[0]}'" for name in where)
+            words += f" Not in the panel {panels}: {', '.join(variants)}."
+    return words
 
 
 def measured(results: Results, dataset: str) -> pd.DataFrame:
@@ -91,7 +115,8 @@ def measured(results: Results, dataset: str) -> pd.DataFrame:
 def _subset_table(results: Results, dataset: str, subsets: pd.DataFrame) -> Table:
     levels = list(dict.fromkeys(subsets["level"]))
     table = Table(
-        f"{dataset}-subsets", f"Test MAE by modalities kept (P1) on {dataset}",
+        f"{dataset}-subsets",
+        f"{unseen(results).capitalize()} MAE by modalities kept (P1) on {dataset}",
         ["variant", *levels, "mean of the six incomplete"],
         notes=["Mean over seeds; best bold, second underlined."],
     )  # fmt: skip
@@ -129,9 +154,9 @@ def _order_table(results: Results, dataset: str) -> Table | None:
             [Entry(variant), *(number(float(share[pair])) for pair in names)]
             for variant, share in shares.items()
         ],
-        notes=["Share of test clips whose complete fusion vector is closer (cosine) to the one "
-               "that keeps the first modalities than to the one that keeps the second. Mean over "
-               "seeds."],
+        notes=[f"Share of {unseen(results)} clips whose complete fusion vector is closer (cosine) "
+               "to the one that keeps the first modalities than to the one that keeps the second. "
+               "Mean over seeds."],
     )  # fmt: skip
 
 

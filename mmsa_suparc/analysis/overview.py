@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import Looks, axes, looks
+from mmsa_suparc.analysis.style import Looks, axes, height_of_rows, looks, name_rows, wrapped
 from mmsa_suparc.bench import statistics
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, Comparison, compare
 from mmsa_suparc.bench.results import Results
@@ -105,7 +105,9 @@ def forest(
         reference: the variant with which the others are compared.
         look: colour and marker of each.
     """
-    figure, (left, right) = axes(2, height=0.32 * len(errors) + 1.8, share_rows=True)
+    figure, (left, right) = axes(
+        2, height=height_of_rows(list(errors), 0.32) + 1.8, share_rows=True
+    )
     for place, (variant, values) in enumerate(errors.items()):
         color, marker = look[variant]["color"], look[variant]["marker"]
         left.plot(values, [place] * len(values), marker, color=color, alpha=0.5, markersize=4)
@@ -114,9 +116,8 @@ def forest(
             low, value, high = differences[variant]
             right.plot([low, high], [place, place], color=color)
             right.plot([value], [place], marker, color=color, markersize=4)
-    left.set_yticks(range(len(errors)), list(errors), fontsize=8)
-    left.set_ylim(len(errors) - 0.5, -0.5)
+    name_rows(left, list(errors))
     left.set_xlabel("MAE (score units), a point a seed\n← lower is better")
     right.axvline(0, color="gray", linewidth=0.8)
-    right.set_xlabel(f"mean MAE less that of {reference}, 95%\n{BELOW_ZERO}")
+    right.set_xlabel(f"{wrapped(f'mean MAE less that of {reference}, 95%', 42)}\n{BELOW_ZERO}")
     return figure

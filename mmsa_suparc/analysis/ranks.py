@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmsa_suparc.analysis.section import Section
-from mmsa_suparc.analysis.style import BLACK, GRAY, PAGE, axes
+from mmsa_suparc.analysis.style import BLACK, GRAY, LINE, PAGE, axes, lines_of, wrapped
 from mmsa_suparc.bench.ranking import LEVEL, Ranking, ranked
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.statistics import p_in_words
@@ -105,18 +105,21 @@ def diagram(found: Ranking, shown: Sequence[int], reference: str) -> Figure:
     high = max(high, low + 1)
     asked = found.p < LEVEL and found.critical <= high - low
     top = TOP if asked else NUMBERS
-    figure, (plot,) = axes(width=PAGE, height=0.24 * (bottom - top) + 0.3)
+    names = [
+        wrapped(f"{name} (reference)" if name == reference else name) for name in found.variants
+    ]
+    row_height = max(0.24, LINE * lines_of(names[place] for place in shown) + 0.04)
+    figure, (plot,) = axes(width=PAGE, height=row_height * (bottom - top) + 0.3)
     for place in shown:
-        variant, rank, on_left = found.variants[place], found.ranks[place], place in left
+        rank, on_left = found.ranks[place], place in left
         row = first_row + (left.index(place) if on_left else shown[::-1].index(place))
         end, sign = (low, -1) if on_left else (high, 1)
         plot.plot([rank, rank, end], [0, row, row], color=GRAY, lw=0.8, clip_on=False)
-        name = f"{variant} (reference)" if variant == reference else variant
-        plot.annotate(
-            f"{name}  {rank:.2f}" if on_left else f"{rank:.2f}  {name}", (end, row),
-            xytext=(4 * sign, 0), textcoords="offset points", fontsize=8, va="center",
-            ha="right" if on_left else "left", annotation_clip=False,
-        )  # fmt: skip
+        for words, away in ((f"{rank:.2f}", 4), (names[place], 34)):
+            plot.annotate(
+                words, (end, row), xytext=(away * sign, 0), textcoords="offset points", fontsize=8,
+                va="center", ha="right" if on_left else "left", annotation_clip=False,
+            )  # fmt: skip
     for number, run in enumerate(runs):
         ends = found.ranks[run[0]], found.ranks[run[-1]]
         plot.plot(ends, [BARS - 0.4 + BAR * number] * 2, color=BLACK, lw=3.5)

@@ -1,15 +1,19 @@
 """One look for all figures: sizes of letters, and what a colour and a marker mean.
 
 Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell
-apart; a marker beside each, so that they can be told apart in grey too.
+apart; a marker or a stroke beside each, so that they can be told apart in grey too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mmsa_suparc.names import LOSS_TERMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +29,11 @@ HATCHES = {"text": "", "audio": "", "vision": "////"}
 SCORES = "RdBu"
 LINES = (BLACK, BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Strokes and gaps of lines without markers, in widths of the line; none alike.
+STROKES: tuple[Any, ...] = (
+    (0, (9, 2)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.2, 1.5)), (0, (2.5, 2.5)),
+    (0, (7, 1.5, 1.2, 1.5, 1.2, 1.5)),
+)  # fmt: skip
 #: Inches that a page of the report has; more plots in a row are narrower.
 PAGE = 9.4
 #: By variant: what matplotlib's ``plot`` takes.
@@ -34,6 +43,8 @@ SIZES: Any = {
     "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9, "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }  # fmt: skip
+#: Inches of a line of small letters.
+LINE = 0.15
 #: What every legend is drawn with.
 LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}
 
@@ -47,6 +58,68 @@ def looks(variants: Sequence[str]) -> Looks:
         variant: {"color": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)]}
         for place, variant in enumerate(variants)
     }
+
+
+def term_looks(terms: Sequence[str]) -> Looks:
+    """Colour and stroke of each term of a loss, by its name: the same in the curves of every run.
+
+    The total, ``loss``, is black and whole. Terms of other models have what SupArc's leave; after
+    30 pairs they are taken again.
+
+    Args:
+        terms: columns of a history.
+    """
+    known = [f"loss_{term}" for term in LOSS_TERMS]
+    others = [term for term in terms if term not in ("loss", *known)]
+    colors = LINES[1:]
+    found: dict[str, Mapping[str, Any]] = {
+        term: {"color": colors[n % len(colors)], "ls": STROKES[n % len(STROKES)], "lw": 1.2}
+        for n, term in enumerate([*known, *others])
+    }
+    return {"loss": {"color": BLACK, "ls": "-", "lw": 1.8}, **found}
+
+
+def wrapped(name: str, width: int = 32) -> str:
+    """A name in lines of so many letters, three at most."""
+    return textwrap.fill(name, width, max_lines=3, placeholder="…")
+
+
+def lines_of(texts: Iterable[str]) -> int:
+    """How many lines the longest has."""
+    return max((text.count("\n") + 1 for text in texts), default=1)
+
+
+def name_rows(plot: Any, names: Sequence[str]) -> None:
+    """Names at the left of a plot with a row each, the first on top."""
+    plot.set_yticks(range(len(names)), [wrapped(name) for name in names], fontsize=8)
+    plot.set_ylim(len(names) - 0.5, -0.5)
+
+
+def height_of_rows(names: Sequence[str], least: float) -> float:
+    """Inches of so many rows, each as high as the longest name."""
+    return len(names) * max(least, LINE * lines_of(map(wrapped, names)) + 0.05)
+
+
+def legend_above(figure: Figure, plots: Sequence[Any]) -> None:
+    """What the plots' lines are called, each name once, above all plots: in as many columns as have
+    room. The figure grows by the legend's height."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    of_name: dict[str, Any] = {}
+    for plot in plots:
+        for handle, name in zip(*plot.get_legend_handles_labels(), strict=True):
+            of_name.setdefault(name, handle)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for columns in range(4, 0, -1):
+        legend = figure.legend(
+            list(of_name.values()), list(map(wrapped, of_name)), loc="outside upper center",
+            ncols=columns, **LEGEND,
+        )  # fmt: skip
+        box = legend.get_window_extent(renderer)
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + max(0.0, box.height / figure.dpi - 2 * LINE))
 
 
 def axes(
@@ -64,13 +137,15 @@ def axes(
 
 
 def write_numbers(plot: Any, values: np.ndarray, form: str, dark: np.ndarray) -> None:
-    """Each value (R, C) into its cell of an image.
+    """Each value (R, C) into its cell of an image; nothing for NaN.
 
     Args:
         form: as ``.3f``.
         dark: (R, C), where the cell is.
     """
     for (row, column), value in np.ndenumerate(values):
+        if math.isnan(value):
+            continue
         plot.text(
             column, row, f"{value:{form}}", ha="center", va="center", fontsize=8,
             color="white" if dark[row, column] else "black",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mmsa_suparc.analysis.chosen import unseen
 from mmsa_suparc.analysis.section import Section
 from mmsa_suparc.analysis.style import axes, write_numbers
 from mmsa_suparc.bench.results import Results
@@ -20,14 +21,21 @@ def section(results: Results, dataset: str) -> Section | None:
     points = _points(results, dataset)
     if points.empty or points["threshold"].nunique() < 2:
         return None
+    measured = unseen(results)
+    first, and_folds = ("", "") if results.plan.folds is None else (
+        " of the first fold", " and the folds, each measured alone"
+    )  # fmt: skip
+    over = "mean over seeds" if results.plan.folds is None else "mean over seeds and folds"
     table = Table(
         f"{dataset}-thresholds", f"Positive pairs by threshold on {dataset}",
-        ["threshold", "share of positive pairs", "validation MAE", "test MAE", "test Corr"],
-        notes=["Share over all pairs of training clips; metrics averaged over the other values."],
+        ["threshold", "share of positive pairs", "validation MAE", f"{measured} MAE",
+         f"{measured} Corr"],
+        notes=[f"Share over all pairs of training clips{first}; metrics averaged over the other "
+               f"values{and_folds}."],
     )  # fmt: skip
     found = Section(
         f"Threshold sensitivity on {dataset}",
-        "Validation MAE over threshold × margin, a map for each temperature (mean over seeds).",
+        f"Validation MAE over threshold × margin, a map for each temperature ({over}).",
         [table],
     )
     shares = positive_shares(results, dataset, sorted(points["threshold"].unique()))
@@ -61,7 +69,7 @@ def section(results: Results, dataset: str) -> Section | None:
     found.draw(
         f"{dataset}-thresholds",
         figure,
-        f"Validation MAE on {dataset}, mean over seeds, by the threshold below which two scores "
+        f"Validation MAE on {dataset}, {over}, by the threshold below which two scores "
         "are positives and by the margin, a grid a temperature; lower is better.",
     )
     return found

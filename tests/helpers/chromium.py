@@ -23,21 +23,32 @@ def program() -> str:
     return found
 
 
-def told_by(page: Path, script: str, folder: Path) -> dict[str, Any]:
+def told_by(page: Path, script: str, folder: Path, *, width: int = 0) -> dict[str, Any]:
     """What a script at the end of a page leaves in the document's title, as JSON.
 
     Args:
         page: a file, which stays as it is.
         script: JavaScript; it also empties the document's body, which is printed.
         folder: for the changed page and the browser's profile.
+        width: in pixels, of a frame that the page stands in: no window is as narrow as a phone.
     """
     changed = folder / "page.html"
-    ending = f"<script>{script}</script></body>"
+    tell = "parent.postMessage(document.title, '*');" if width else ""
+    ending = f"<script>{script}{tell}</script></body>"
     changed.write_text(page.read_text().replace("</body>", ending))
+    waiting = ["--virtual-time-budget=5000"] if width else []
+    if width:
+        frame = folder / "frame.html"
+        frame.write_text(
+            "<title>-</title><script>onmessage = e => { document.title = e.data; }</script>"
+            f'<iframe src="{changed.as_uri()}" width="{width}" height="900"></iframe>'
+        )
+        changed = frame
     done = subprocess.run(
         [
             program(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            "--disable-background-networking", f"--user-data-dir={folder / 'profile'}",
+            "--disable-background-networking", *waiting,
+            f"--user-data-dir={folder / 'profile'}",
             changed.as_uri(),
         ],
         capture_output=True, text=True, timeout=patience(120), check=True,
