@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mmsa_suparc.bench import statistics
-from mmsa_suparc.bench.comparisons import Comparison, compare
+from mmsa_suparc.bench.comparisons import Comparison, compare, compare_incomplete
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Table
 
@@ -37,8 +37,13 @@ def headline(results: Results, dataset: str, table: Table) -> Headline:
     Args:
         table: the data set's main table.
     """
-    comparisons, reference = compare(results, dataset), results.plan.reference
-    found = Headline(dataset, _answers(reference, comparisons), _best(table))
+    reference = results.plan.reference
+    answers = _answers(reference, compare(results, dataset))
+    answers += [
+        f"With modalities missing (mean of the six incomplete inputs): {answer}"
+        for answer in _answers(reference, compare_incomplete(results, dataset))
+    ]
+    found = Headline(dataset, answers, _best(table))
     done = sum(cell.status == "done" for cell in results.cells if cell.cell.dataset == dataset)
     asked = sum(cell.dataset == dataset for cell in results.plan.cells)
     labels, groups = results.labels(dataset), results.groups(dataset)

@@ -14,6 +14,7 @@ from mmsa_suparc.analysis.style import axes, legend_above, looks
 from mmsa_suparc.bench.comparisons import COMPLETE, compare_incomplete, error_of
 from mmsa_suparc.bench.results import Results
 from mmsa_suparc.bench.tables import Entry, Table, number, rank, table_of
+from mmsa_suparc.names import MODALITIES
 
 PROTOCOLS = {
     "P2": "random modality rate η",
@@ -69,7 +70,7 @@ def section(results: Results, dataset: str) -> Section | None:
             f"{_left_out(results, dataset, errors, curves)}",
         )
         found.tables.append(_area_table(results, dataset, errors, curves))
-    found.warnings += _warnings(dataset, subsets)
+    found.warnings += _warnings(results, dataset, subsets)
     return found
 
 
@@ -187,16 +188,19 @@ def _area_table(
     return table
 
 
-def _warnings(dataset: str, subsets: pd.DataFrame) -> list[str]:
-    """A model that does far worse with one modality gone than with all: the triplet's task."""
+def _warnings(results: Results, dataset: str, subsets: pd.DataFrame) -> list[str]:
+    """A model that does far worse with one modality gone than with all."""
     warnings = []
     for variant, part in subsets.groupby("variant", sort=False):
         means = part.groupby("level")["mae"].mean()
-        worst = max((means[level] for level in means.index if len(level) == 2), default=0.0)
-        if COMPLETE in means and worst > 1.5 * means[COMPLETE]:
-            cost = worst / means[COMPLETE] - 1
-            warnings.append(
-                f"{dataset}, {variant}: losing one modality costs {cost:.0%} of its MAE; with "
-                "SupArc look at weight_triplet"
-            )
+        worst = max((means[level], level) for level in means.index if len(level) == 2)
+        if COMPLETE not in means or worst[0] <= 1.5 * means[COMPLETE]:
+            continue
+        (lost,) = (name for name in MODALITIES if name[0] not in worst[1])
+        values = results.trained(dataset, str(variant))[0].values()
+        untrained = values.get("weight_masked") == values.get("mask_rate") == 0
+        warnings.append(
+            f"{dataset}, {variant}: without {lost} its MAE is {worst[0] / means[COMPLETE] - 1:.0%} "
+            f"larger{'; weight_masked trains for that' if untrained else ''}"
+        )
     return warnings

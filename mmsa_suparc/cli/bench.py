@@ -16,6 +16,7 @@ Exit status: 0 all trainings are done, 1 some failed (the report names them), 2 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,7 @@ def handle(options: argparse.Namespace) -> int:
     if options.power is not None:
         return _print_power(options.power, asked, out)
     try_writing(out)
-    kept = asked.write(out, " ".join(["mmsa", *sys.argv[1:]]))
+    kept = asked.write(out, shlex.join(["mmsa", *sys.argv[1:]]))
     _run(options, asked.trainings(), of_slurm, device)
 
     from mmsa_suparc.analysis.finished import report_finished

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -64,4 +65,4 @@ def processor() -> str:
 
 def command() -> str:
     """The command line that started this process."""
-    return " ".join(sys.argv)
+    return shlex.join(sys.argv)

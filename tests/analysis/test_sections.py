@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from mmsa_suparc.analysis import conflict, geometry, intensity, overview
+from mmsa_suparc.analysis import conflict, geometry, intensity, missing, overview
 from mmsa_suparc.analysis import threshold as threshold_study
 from mmsa_suparc.analysis.chosen import few
+from mmsa_suparc.analysis.headline import headline
 from mmsa_suparc.bench.comparisons import BELOW_ZERO, compare
+from mmsa_suparc.bench.tables import main_table
 from mmsa_suparc.errors import UserError
 from mmsa_suparc.losses.pairs import positive_pairs
 from tests.helpers.cells import VALUES, make_cell, make_results
@@ -228,3 +230,39 @@ def test_diagnostics_that_are_none_are_refused_in_a_line(tmp_path: Path) -> None
     cell = make_cell(tmp_path, "SupArc", LABELS, LABELS, diagnostics={"norms": [1]})
     with pytest.raises(UserError, match=r"metrics.json: diagnostics: clips: .*; train again"):
         geometry.section(make_results(cell), "mosi")
+
+
+def test_a_model_that_lives_by_its_words_is_warned_of_and_stands_in_the_answer(
+    tmp_path: Path,
+) -> None:
+    offsets = {"tav": 0.1, "ta": 0.1, "tv": 0.12, "t": 0.2, "av": 0.3, "a": 0.4, "v": 0.4}
+    cells = []
+    for place, weight in enumerate((1.0, 0.0)):
+        values = {"weight_masked": weight, "mask_rate": 0.0}
+        cell = make_cell(tmp_path, f"weight {weight}", LABELS, LABELS, values=values)
+        ids = [f"clip-{number}" for number in range(len(LABELS))]
+        parts = [
+            pd.DataFrame(
+                {
+                    "protocol": "P1",
+                    "level": level,
+                    "id": ids,
+                    "prediction": LABELS + offset * (1 + place),
+                }
+            )
+            for level, offset in offsets.items()
+        ]
+        pd.concat(parts).to_csv(cell.folder.probe("missing"), index=False)
+        cells.append(cell)
+    results = make_results(*cells)
+    assert missing.section(results, "mosi").warnings == [
+        "mosi, weight 1.0: without text its MAE is 200% larger",
+        "mosi, weight 0.0: without text its MAE is 200% larger; weight_masked trains for that",
+    ]
+    complete, incomplete = headline(results, "mosi", main_table(results, "mosi")).answers
+    assert complete.startswith("weight 1.0's MAE is 0.000 lower than weight 0.0's")
+    # The offsets' mean without that of complete inputs: 0.253.
+    assert incomplete.startswith(
+        "With modalities missing (mean of the six incomplete inputs): weight 1.0's MAE is 0.253 "
+        "lower than weight 0.0's ("
+    )
