@@ -4,6 +4,7 @@
   mmsa predict --run runs/mine --csv clips.csv --out scores.csv     columns path, text
   mmsa predict --run runs/mine --video talk.mp4 --every 5 --out talk.csv    and talk.png
   mmsa predict --run runs/mine --features clips.pkl --out scores.csv
+  mmsa predict --run runs/mine --text "I liked it a lot"      words without a video
 
 Without words text is a missing modality; --speech-recognition takes them from the sound, with a
 model of yours. A video needs a model that was trained on a file of mmsa extract: its features are
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=values.path, required=True, metavar="DIR", help="the --run-dir of mmsa run"
     )
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--video", type=values.path, metavar="FILE", help="one clip")
     source.add_argument(
         "--csv", type=values.path, metavar="FILE", help="many: columns path, text (and id)"
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features", type=values.path, metavar="FILE", help="all clips of a feature file"
     )
     words = parser.add_mutually_exclusive_group()
-    words.add_argument("--text", metavar="WORDS", help="what is said in the video")
+    words.add_argument("--text", metavar="WORDS", help="what is said in the video, or words alone")
     words.add_argument(
         "--text-file", type=values.path, metavar="FILE", help="likewise, from a file"
     )
@@ -78,8 +79,13 @@ def handle(options: argparse.Namespace) -> int:
     from mmsa_suparc.cli.options import end_cleanly, extraction_limits, quiet_libraries
     from mmsa_suparc.runs.records import Records
 
-    if not options.video and (options.text or options.text_file):
+    words = options.text is not None or options.text_file is not None
+    if words and (options.csv or options.features):
         raise UserError("--text and --text-file say what one --video says")
+    if not (words or options.video or options.csv or options.features):
+        raise UserError(
+            "one of the arguments --video --csv --features is required, or words alone: --text"
+        )
     if options.every and not options.video:
         raise UserError("--every divides one --video into windows")
     limits = extraction_limits(options)
@@ -114,7 +120,8 @@ def handle(options: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-Clips = list[tuple[str, Path, "str | None"]]
+#: (name, video, words) of each; words may stand without a video.
+Clips = list[tuple[str, "Path | None", "str | None"]]
 
 
 def _refuse_early(options: argparse.Namespace, run: Path, model: str) -> Clips:
@@ -138,6 +145,8 @@ def _refuse_early(options: argparse.Namespace, run: Path, model: str) -> Clips:
         return []
     require_clips(model)
     clips = _clips(options)
+    if clips[0][1] is None:
+        return clips
     if not made_of_videos(run):
         raise UserError(f"{NOT_OF_VIDEOS}. Use --features")
     if options.video and not clips[0][1].is_file():
@@ -147,14 +156,16 @@ def _refuse_early(options: argparse.Namespace, run: Path, model: str) -> Clips:
 
 
 def _clips(options: argparse.Namespace) -> Clips:
-    """(name, video, words) of what is to be scored."""
-    if options.video:
+    """What is to be scored."""
+    if not options.csv:
         text = options.text
         if options.text_file:
             try:
                 text = Path(options.text_file).expanduser().read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"--text-file {options.text_file}: {_said(error)}") from None
+        if not options.video:
+            return [("words", None, text)]
         return [(Path(options.video).name, Path(options.video).expanduser(), text)]
     import pandas as pd
 
@@ -190,11 +201,11 @@ def _of_videos(
     for name, video, text in clips:
         try:
             words = text
-            if words is None and listener is not None:
+            if words is None and listener is not None and video is not None:
                 words = listener(video)
             prediction = predictor.predict(video=video, text=words)
         except ClipError as error:
-            if options.video:
+            if not options.csv:
                 raise UserError(f"{name}: {error}") from None
             faults.append(f"{name}: {error}")
         else:
@@ -212,6 +223,7 @@ def _tell_over_time(options: argparse.Namespace, clips: Clips, predictor: Any, l
     from mmsa_suparc.videos.media import ClipError
 
     ((name, video, text),) = clips
+    assert video is not None  # --every needs one
     listener = _listener(options, limits)
     try:
         words = listener(video) if text is None and listener is not None else text
@@ -252,7 +264,8 @@ def _tell(options: argparse.Namespace, names: list[str], found: list[Any]) -> No
         write_text(Path(options.out).expanduser(), pd.DataFrame(rows).to_csv(index=False))
     if options.json:
         content = [{"clip": n, **p.as_dict()} for n, p in zip(names, found, strict=True)]
-        print(json.dumps(content[0] if options.video else content, ensure_ascii=False))
+        many = options.csv or options.features
+        print(json.dumps(content if many else content[0], ensure_ascii=False))
         return
     from rich.markup import escape
     from rich.table import Table

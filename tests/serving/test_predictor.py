@@ -233,6 +233,10 @@ def test_the_command_prints_a_table_json_and_a_csv(mmsa: Callable, run: Path, de
     assert table["clip"].str.startswith("test/").sum() == 300
     status, out, _ = mmsa("predict", "--run", run, "--features", demo.features, "--json")
     assert json.loads(out)[0]["score"] == pytest.approx(table["score"][0], abs=1e-5)
+    status, out, _ = mmsa("predict", "--run", run, "--text", "a great film", "--json")
+    expected = SupArcPredictor.from_run(run).predict(text="a great film")
+    assert (status, json.loads(out)["score"]) == (0, pytest.approx(expected.score, abs=1e-5))
+    assert json.loads(out)["without_audio"] is None
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,8 @@ def test_the_command_prints_a_table_json_and_a_csv(mmsa: Callable, run: Path, de
         (("--run", "RUN", "--seed", "9", "--features", "x.pkl"), "no finished seed 9; it has 1, 2"),
         (("--run", "RUN", "--features", "x.pkl"), "feature file x.pkl: No such file"),
         (("--run", "RUN", "--csv", "x.csv"), "--csv x.csv: "),
-        (("--run", "RUN"), "one of the arguments --video --csv --features is required"),
+        (("--run", "RUN"), "one of the arguments --video --csv --features is required, or words"),
+        (("--run", "RUN", "--text", ""), "no modality is left"),
         (("--run", "RUN", "--csv", "x.csv", "--text", "a"), "say what one --video says"),
         (
             ("--run", "RUN", "--video", "x", "--max-seconds", "0"),
