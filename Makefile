@@ -42,10 +42,11 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 demo: $(VENV)/.ready
 	$(BIN)/mmsa -m suparc -d demo
 
-# A thread a process: two processes that want two cores each wait for each other. In the order of
-# the folders, which has the long files first.
+# A thread a process: two processes that want two cores each wait for each other. Three of them for
+# two cores, since tests of processes wait for what they start. In the order of the folders, which
+# has the long files first.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

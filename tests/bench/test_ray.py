@@ -107,6 +107,7 @@ def test_what_a_node_has_not_is_said_before_a_cell_starts(
     assert [path.name for path in Path("out/cells").glob("*/*")] == ["spec.json"]
 
 
+@pytest.mark.ray
 def test_a_cluster_is_started_where_none_is_named(demo: Demo) -> None:
     file = {"data_sets": ["demo"], "seeds": [1], "shared": {"epochs": 1}, "reference": "ours",
             "variants": {"ours": {"model": "suparc"}, "lf_dnn": {}}}  # fmt: skip
