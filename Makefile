@@ -89,7 +89,7 @@ LOWEST_PYTHON ?= python3.10
 test-lowest: $(VENV)/.ready-dev
 	$(BIN)/uv venv --quiet --clear --python $(LOWEST_PYTHON) $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	    -e '.[test]'
+	    -e '.[test,tune]'
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile tests/losses tests/model \
 	    tests/test_config.py tests/test_metrics.py tests/test_plugin.py tests/cli
 
