@@ -173,7 +173,7 @@ def test_a_cell_goes_on_elsewhere_from_the_state_that_came_back(
     (cell,) = plan.make_plan(file, shared=shared).cells
     found = cells.identity(cell, str(HERE / "data"), device="cpu")
     folder = CellFolder(Path("out/cells").absolute() / cells.address(found))
-    cells.write_spec(folder, cell, found, (), str(HERE / "data"))
+    cells.write_spec(folder, cell, found, (), str(HERE / "data"), keep_model=True)
     notes: list[str] = []
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(
