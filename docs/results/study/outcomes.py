@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import mmsa_suparc
@@ -23,13 +24,7 @@ LEFT_OUT = ("*.lock", "*.log", "*.safetensors", "*.npz", "words.json", "encoder/
 
 def pack(out: Path, file: Path, names: dict[str, str], seeds: list[int]) -> int:
     """Write an archive that depends on the cells alone; how many they are."""
-    cells = [
-        folder
-        for path in sorted((out / "cells").iterdir())
-        if (folder := CellFolder(path)).has_spec()
-        and folder.is_done(tuple((spec := folder.read_spec())["probes"]))
-        and (not seeds or spec["cell"]["seed"] in seeds)
-    ]
+    cells = list(_finished(out, seeds))
     with tarfile.open(file, "w:xz", preset=9) as archive:
         # By kind of file: those of all cells side by side have much in common.
         paths = [path for cell in cells for path in cell.path.rglob("*") if path.is_file()]
@@ -45,6 +40,15 @@ def pack(out: Path, file: Path, names: dict[str, str], seeds: list[int]) -> int:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return len(cells)
+
+
+def _finished(out: Path, seeds: list[int]) -> Iterator[CellFolder]:
+    for folder in map(CellFolder, sorted((out / "cells").iterdir())):
+        if folder.has_spec():
+            spec = folder.read_spec()
+            wanted = not seeds or spec["cell"]["seed"] in seeds
+            if wanted and folder.is_done(tuple(spec["probes"])):
+                yield folder
 
 
 def unpack(files: list[Path], out: Path, names: dict[str, str]) -> None:
