@@ -231,8 +231,8 @@ class Training:
                 losses = self._backward(parts, len(places), weight, ends_group)
                 norm = self._update() if ends_group else None
                 tally.add(step, places, *losses, self.plain_step.finite, norm)
-                if tally.loss is not None:
-                    bar.set_postfix_str(f"loss {tally.loss:.4f}", refresh=False)
+                if step % LOOK == 0:
+                    bar.set_postfix_str(f"loss {tally.loss:.4f}")
                 if self._is_stopped(should_stop, step):
                     raise StoppedError(f"stopped in epoch {epoch}, step {step}")
         return tally.means()
