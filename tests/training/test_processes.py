@@ -257,13 +257,16 @@ def test_two_processes_killed_and_resumed_end_as_if_nothing_had_happened(
     for number, seconds in enumerate((9.0, 11.0, 13.0)):
         folder = f"killed-{number}"
         with subprocess.Popen(
-            [*launcher(2), *run, folder], env=environment(), start_new_session=True,
+            [*launcher(2), *run, folder], env=environment(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         ) as process:  # fmt: skip
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=seconds)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            # Each of its processes leads a session of its own.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                of = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                for one in (process.pid, *map(int, of.split())):
+                    os.kill(one, signal.SIGKILL)
         assert launch(2, *run, folder, "--resume").returncode == 0
         for name in ("model.safetensors", "predictions.csv"):
             ours, whole = (Path(f, "seed-1", name).read_bytes() for f in (folder, "whole"))
