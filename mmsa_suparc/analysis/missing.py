@@ -193,7 +193,8 @@ def _warnings(results: Results, dataset: str, subsets: pd.DataFrame) -> list[str
     warnings = []
     for variant, part in subsets.groupby("variant", sort=False):
         means = part.groupby("level")["mae"].mean()
-        worst = max((means[level], level) for level in means.index if len(level) == 2)
+        pairs = [(means[level], level) for level in means.index if len(level) == 2]
+        worst = max(pairs, default=(0.0, ""))
         if COMPLETE not in means or worst[0] <= 1.5 * means[COMPLETE]:
             continue
         (lost,) = (name for name in MODALITIES if name[0] not in worst[1])

@@ -21,10 +21,7 @@ from mmsa_suparc.config import (
 )
 from mmsa_suparc.data.demo import make_demo
 from mmsa_suparc.errors import ConfigError, UserError, nearest, shown
-from mmsa_suparc.names import (
-    MODALITIES,
-    SPLITS,
-)
+from mmsa_suparc.names import MODALITIES, SPLITS
 from mmsa_suparc.toolkit import installed, registry
 from mmsa_suparc.toolkit.checks import check
 from mmsa_suparc.toolkit.datasets import CUSTOM, NEWER_DATASETS, dataset_names, treated_as

@@ -266,3 +266,9 @@ def test_a_model_that_lives_by_its_words_is_warned_of_and_stands_in_the_answer(
         "With modalities missing (mean of the six incomplete inputs): weight 1.0's MAE is 0.253 "
         "lower than weight 0.0's ("
     )
+    for probe in (
+        cell.folder.probe("missing") for cell in cells
+    ):  # an older one, without pairs of modalities
+        table = pd.read_csv(probe)
+        table[table["level"].str.len() != 2].to_csv(probe, index=False)
+    assert missing.section(results, "mosi").warnings == []
