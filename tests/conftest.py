@@ -13,6 +13,7 @@ import pytest
 
 import mmsa_suparc
 from mmsa_suparc.data.demo import Demo, feature_file, make_demo
+from tests.helpers.command import as_forks
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -24,6 +25,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     patch.setenv("MMSA_SUPARC_CACHE", str(tmp_path_factory.getbasetemp().parent / "suparc-cache"))
     patch.delenv("MMSA_DATA_ROOT", raising=False)
+    as_forks(patch)
     yield
     patch.undo()
 

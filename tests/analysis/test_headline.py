@@ -44,6 +44,13 @@ def test_what_may_be_chance_is_not_called_shown() -> None:
     assert "(−0." in said  # the interval holds 0
 
 
+def test_a_difference_of_nothing_is_neither_lower_nor_higher() -> None:
+    for value in (0.0004, -0.0004):
+        found = replace(compared(0.0), value=value)
+        said = sentence("ours", "theirs", Comparison(found, found, 0.9))
+        assert said.startswith("ours's MAE is the same as theirs's (−0.")
+
+
 def test_after_holm_it_may_be_gone_and_one_seed_is_never_tested() -> None:
     found = compared(0.1)
     assert "not shown" in sentence("ours", "theirs", Comparison(found, found, 0.2))

@@ -127,7 +127,7 @@ UNDONE = {
 }
 
 
-@pytest.mark.tutorials
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNDONE)
 def test_a_tutorial_that_does_nothing_fails(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

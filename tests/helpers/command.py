@@ -17,10 +17,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import IO, NamedTuple
+
+import pytest
+
+from mmsa_suparc.bench import execute, live_report
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(
@@ -47,6 +53,8 @@ class Command:
         path: folders in which packages are looked for first.
         folder: where it runs; where this process is by default.
         encoding: what ``PYTHONIOENCODING`` would say.
+        environment: instead of this process's.
+        session: whether it is to have one of its own, as ``subprocess.Popen`` can start it.
     """
 
     def __init__(
@@ -57,6 +65,8 @@ class Command:
         path: tuple[str, ...] = (),
         folder: Path | None = None,
         encoding: str = "utf-8",
+        environment: Mapping[str, str] = os.environ,
+        session: bool = False,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="command-"))
         self._outputs = tuple(terminal or str(self._folder / name) for name in ("out", "err"))
@@ -70,9 +80,9 @@ class Command:
                 self._readers[-1].start()
         self._process: BaseProcess = _context.Process(
             target=_run,
-            args=([str(word) for word in arguments], self._outputs, dict(os.environ),
+            args=([str(word) for word in arguments], self._outputs, dict(environment),
                   str(folder or os.getcwd()), largest_file, path,
-                  str(self._folder / "cost"), encoding),
+                  str(self._folder / "cost"), encoding, session),
         )  # fmt: skip
         self._process.start()
         assert self._process.pid is not None
@@ -144,6 +154,60 @@ def mmsa_in_a_process(*arguments: object, **options: object) -> Command:
     return command
 
 
+class Started:
+    """What a benchmark starts by ``subprocess.Popen``, a training or a report, as a command here.
+
+    Several threads may ask for its end, as they may ask ``Popen``, but not ``multiprocessing``.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(
+        self, command: list[str], *, stdout: IO | int, env: dict[str, str], **_options: object
+    ) -> None:
+        assert command[:3] == [sys.executable, "-m", "mmsa_suparc"]
+        # Its parent would be the server, not the benchmark, and it would end itself for that.
+        kept = {name: value for name, value in env.items() if name != "MMSA_BENCH_PARENT"}
+        log = "" if isinstance(stdout, int) else stdout.name
+        with self._lock:
+            self._command = Command(
+                *command[3:], terminal=os.path.abspath(log) if log else "", environment=kept,
+                session=True,
+            )  # fmt: skip
+        self.pid = self._command.pid
+        self._ended = False
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+    def poll(self) -> int | None:
+        with self._lock:
+            return self._command.poll()
+
+    def wait(self) -> int:
+        while (status := self.poll()) is None:
+            time.sleep(0.02)
+        with self._lock:
+            if not self._ended:
+                self._command.__exit__()
+                self._ended = True
+        return status
+
+    def communicate(self) -> tuple[str, str]:
+        self.wait()
+        return "", self._command.err
+
+    def terminate(self) -> None:
+        self._command.send_signal(signal.SIGTERM)
+
+
+def as_forks(patch: pytest.MonkeyPatch) -> None:
+    """Let what a benchmark of this process starts be forks of a server: no libraries to load."""
+    for module in (execute, live_report):
+        patch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Started}))
+
+
 def _run(
     arguments: list[str],
     outputs: tuple[str, str],
@@ -153,9 +217,12 @@ def _run(
     path: tuple[str, ...],
     cost: str,
     encoding: str,
+    session: bool,
 ) -> None:
     """In the new process: what a shell would have set up, then the command."""
     at_first = time.process_time(), _mebibytes_in_use()
+    if session:
+        os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.clear()
