@@ -77,7 +77,8 @@ def sentence(reference: str, variant: str, comparison: Comparison) -> str:
     ends = sorted((sign * found.low, sign * found.high))
     size, way = f"{abs(found.value):.3f}", "lower" if sign > 0 else "higher"
     beside = "the same as" if size == "0.000" else f"{size} {way} than"
-    words = f"{reference}'s MAE is {beside} {variant}'s ({_signed(ends[0])} to {_signed(ends[1])}): "
+    interval = f"({_signed(ends[0])} to {_signed(ends[1])})"
+    words = f"{reference}'s MAE is {beside} {variant}'s {interval}: "
     if comparison.mark:
         return f"{words}shown ({statistics.p_in_words(comparison.p_holm)} after Holm)."
     if found.fewest_seeds < statistics.SEEDS_FOR_A_MARK:

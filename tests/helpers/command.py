@@ -204,8 +204,9 @@ class Started:
 
 def as_forks(patch: pytest.MonkeyPatch) -> None:
     """Let what a benchmark of this process starts be forks of a server: no libraries to load."""
+    forked = SimpleNamespace(**{**vars(subprocess), "Popen": Started})
     for module in (execute, live_report):
-        patch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Started}))
+        patch.setattr(module, "subprocess", forked)
 
 
 def _run(
