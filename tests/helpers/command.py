@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 
@@ -165,7 +165,6 @@ class Started:
     def __init__(
         self, command: list[str], *, stdout: IO | int, env: dict[str, str], **_options: object
     ) -> None:
-        assert command[:3] == [sys.executable, "-m", "mmsa_suparc"]
         # Its parent would be the server, not the benchmark, and it would end itself for that.
         kept = {name: value for name, value in env.items() if name != "MMSA_BENCH_PARENT"}
         log = "" if isinstance(stdout, int) else stdout.name
@@ -204,7 +203,12 @@ class Started:
 
 def as_forks(patch: pytest.MonkeyPatch) -> None:
     """Let what a benchmark of this process starts be forks of a server: no libraries to load."""
-    forked = SimpleNamespace(**{**vars(subprocess), "Popen": Started})
+
+    def started(command: list[str], **options: Any) -> Started | subprocess.Popen:
+        ours = command[:3] == [sys.executable, "-m", "mmsa_suparc"]
+        return Started(command, **options) if ours else subprocess.Popen(command, **options)
+
+    forked = SimpleNamespace(**{**vars(subprocess), "Popen": started})
     for module in (execute, live_report):
         patch.setattr(module, "subprocess", forked)
 
