@@ -30,7 +30,8 @@ class KnownClips:
     @classmethod
     def of(cls, predictions: pd.DataFrame, source: str) -> KnownClips:
         """Those of a table with id and label, in its order."""
-        return cls(predictions.set_index("id")["label"], source)
+        ids = pd.Index(predictions["id"], dtype=object)
+        return cls(pd.Series(predictions["label"].to_numpy(), index=ids), source)
 
     @property
     def labels(self) -> np.ndarray:
@@ -43,18 +44,18 @@ class KnownClips:
         Raises:
             UserError: an id that only one side has, or one side has twice.
         """
-        ours, theirs = self.scores.index, pd.Index(list(ids), dtype=object)
+        ours, theirs = self.scores.index, pd.Index(ids, dtype=object)
         for index, where in ((ours, self.source), (theirs, found_in)):
             if not index.is_unique:
                 twice = index[index.duplicated()][0]
                 raise UserError(f"clip '{twice}' is twice in {where}; expected a name a clip")
-        for index, where, others, other in (
-            (ours, self.source, theirs, found_in), (theirs, found_in, ours, self.source),
-        ):  # fmt: skip
-            alone = index[~index.isin(others)]
+        places: np.ndarray = theirs.get_indexer(ours)
+        for alone, where, other in (
+            (ours[places < 0], self.source, found_in),
+            (theirs[~theirs.isin(ours)], found_in, self.source),
+        ):
             if len(alone):
                 raise UserError(f"clip '{alone[0]}' is in {where} and not in {other}; {CURE}")
-        places: np.ndarray = theirs.get_indexer(ours)
         return places
 
     def predictions(self, table: pd.DataFrame, found_in: str) -> np.ndarray:
@@ -64,12 +65,12 @@ class KnownClips:
             UserError: other clips, or other scores of them.
         """
         table = table.iloc[self.places(table["id"], found_in)]
-        for clip, ours, theirs in zip(
-            self.scores.index, self.labels, table["label"].to_numpy(), strict=True
-        ):
-            if not abs(ours - theirs) <= TOLERANCE:
-                raise UserError(
-                    f"clip '{clip}' has the score {ours:g} in {self.source} and {theirs:g} in "
-                    f"{found_in}; {CURE}"
-                )
+        ours, theirs = self.labels, table["label"].to_numpy()
+        apart = np.flatnonzero(~(np.abs(ours - theirs) <= TOLERANCE))
+        if len(apart):
+            clip = apart[0]
+            raise UserError(
+                f"clip '{self.scores.index[clip]}' has the score {ours[clip]:g} in {self.source} "
+                f"and {theirs[clip]:g} in {found_in}; {CURE}"
+            )
         return table["prediction"].to_numpy()
