@@ -55,6 +55,7 @@ class EpochLines:
     def __init__(self, epochs: int | None, key: str | None = None) -> None:
         self.epochs, self.key = epochs, key
         self._columns: list[tuple[str, str]] = []
+        self._last = self._best = 0
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         if not self._columns:
@@ -69,6 +70,19 @@ class EpochLines:
         seconds = row["train_seconds"] + row["valid_seconds"]
         mark = " *" if row.get("best") else ""
         print(f"{row['epoch']:>{7 - len(of)}}{of}{numbers}{seconds:7.1f} s{mark}", flush=True)
+        self._last = row["epoch"]
+        self._best = self._last if mark else self._best
+
+    def end(self, early_stop: object) -> None:
+        """The training is over: why, where epochs were left; said once.
+
+        Args:
+            early_stop: its value in the configuration.
+        """
+        if 0 < self._last != self.epochs:
+            why = f"none was better than epoch {self._best} (early_stop = {early_stop})"
+            print(f"ended after epoch {self._last}: {why}", flush=True)
+        self._last = 0
 
     @staticmethod
     def _choose(row: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -234,7 +234,12 @@ def _train(request: Any, verbose: int) -> int:
     epochs = config.values.get("epochs")
     clock = RunClock(len(request.seeds), epochs)
 
+    def end_of_seed() -> None:
+        if verbose > 0 and lines:
+            lines[0].end(config.values.get("early_stop"))
+
     def on_seed(seed: int) -> None:
+        end_of_seed()
         clock.seed()
         is_finished = request.folder.record_of(seed) is not None
         if not is_finished:
@@ -261,6 +266,7 @@ def _train(request: Any, verbose: int) -> int:
     try:
         with stop.listening():
             results = run(request, on_seed=on_seed, on_epoch=on_epoch, stop=stop)
+            end_of_seed()
     except StoppedError as error:
         raise stopped(f"{error}; to go on: {_resume_command(request)}", stop.signal or 2) from None
     finally:

@@ -10,12 +10,14 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 
 from mmsa_suparc.cli.console import EpochLines, RunClock, print_whole
+from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.progress import span
 
 
@@ -125,6 +127,35 @@ def test_the_mark_of_the_best_epoch_is_explained(capsys: pytest.CaptureFixture[s
     assert (first[-1], second[-1]) == ("*", "s")
     EpochLines(9)(row(1))  # of the next seed: once is enough
     assert "*" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("epochs", [9, None])
+def test_a_training_that_ends_early_says_why(
+    epochs: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = EpochLines(epochs)
+    lines.end(2)  # nothing trained, nothing said
+    for epoch in (1, 2, 3):
+        lines(row(epoch, best=epoch == 1))
+    lines.end(2)
+    lines.end(2)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "ended after epoch 3: none was better than epoch 1 (early_stop = 2)"
+    assert len(said) == 5
+    whole = EpochLines(1)
+    whole(row(1, best=True))
+    whole.end(2)
+    assert "early_stop" not in capsys.readouterr().out
+
+
+def test_a_run_that_ends_early_says_so_of_each_seed(mmsa: Callable, demo: Demo) -> None:
+    status, out, err = mmsa(
+        "-m", "suparc", "-d", "demo", "-s", 1, "-s", 2, "--epochs", 9, "--set", "early_stop=1",
+        *(word for part in ("text", "audio", "vision", "other")
+          for word in ("--set", f"learning_rate_{part}=0")), "--run-dir", "run",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert out.count("ended after epoch 2: none was better than epoch 1 (early_stop = 1)") == 2
 
 
 def test_the_time_left_of_a_run() -> None:
