@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,7 @@ class KnownClips:
         """(N,) scores."""
         return self.scores.to_numpy()
 
-    def places(self, ids: Iterable[str], found_in: str) -> np.ndarray:
+    def places(self, ids: pd.Series | list[str], found_in: str) -> np.ndarray:
         """Where each of the clips (N,) is among ids that stand in any order.
 
         Raises:
