@@ -26,7 +26,7 @@ import pandas as pd
 import yaml
 
 from mmsa_suparc.bench.ranges import Search
-from mmsa_suparc.bench.tuning import begin, write_trials
+from mmsa_suparc.bench.tuning import IN_FORCE, begin, begin_with_what_is_in_force, write_trials
 from mmsa_suparc.config import Layer, effective
 from mmsa_suparc.data.cache import key_of
 from mmsa_suparc.data.files import write_text
@@ -66,11 +66,13 @@ class Found:
         metric: of the scores.
         finalists: the best trials of the search, in its order.
         chosen: the one of them that is best with fresh seeds.
+        in_force: the one of them that the search began with, where its ranges held the values.
     """
 
     metric: str
     finalists: tuple[Finalist, ...]
     chosen: Finalist
+    in_force: Finalist | None = None
 
     @property
     def flattered(self) -> float:
@@ -82,13 +84,21 @@ class Found:
     @property
     def in_words(self) -> list[str]:
         winner, chosen = self.finalists[0], self.chosen
-        return [
+        lines = [
             f"the search's winner, trial {winner.trial + 1}: {self.metric} {winner.searched:.4f} "
             f"in the search, {winner.fresh:.4f} with fresh seeds: flattered by "
             f"{self.flattered:.4f}",
             f"chosen by fresh seeds, trial {chosen.trial + 1}: {self.metric} {chosen.fresh:.4f}, "
             f"the best of {len(self.finalists)}",
         ]
+        if (begun := self.in_force) is not None:
+            gain = abs(begun.fresh - chosen.fresh)
+            than_these = f"these are better by {gain:.4f}" if begun != chosen else "none is better"
+            lines.append(
+                f"the values in force, trial {begun.trial + 1}: {self.metric} {begun.fresh:.4f} "
+                f"with fresh seeds; {than_these}"
+            )
+        return lines
 
 
 def search(wanted: Search, *, on_trial: Callable[[str, float], None]) -> Found:
@@ -119,6 +129,7 @@ def search(wanted: Search, *, on_trial: Callable[[str, float], None]) -> Found:
         )  # fmt: skip
         _take_over(study)
         if len(study.get_trials(states=ended)) < wanted.trials:
+            begin_with_what_is_in_force(wanted, study)
             study.optimize(
                 lambda trial: _measure(wanted, study, trial, seeds, on_trial, of=wanted.trials),
                 callbacks=[optuna.study.MaxTrialsCallback(wanted.trials, states=ended)],
@@ -248,7 +259,7 @@ def _wait(study: Any) -> None:
 
 
 def _best_trials(study: Any) -> list[Any]:
-    """The best ones, no values twice."""
+    """The best ones, no values twice, and the one of the values in force."""
     import optuna
 
     found: list[Any] = []
@@ -256,7 +267,11 @@ def _best_trials(study: Any) -> list[Any]:
     for trial in sorted(complete, key=lambda one: one.value):
         if all(trial.params != other.params for other in found):
             found.append(trial)
-    return found[:FINALISTS]
+    return [*found[:FINALISTS], *filter(_is_in_force, found[FINALISTS:])]
+
+
+def _is_in_force(trial: Any) -> bool:
+    return IN_FORCE in trial.user_attrs
 
 
 def _run_finals(
@@ -307,7 +322,9 @@ def _found(wanted: Search, best: list[Any], finals: Any) -> Found:
     if not finalists:
         raise UserError("none of the best trials ended with fresh seeds; narrow the ranges")
     chosen = min(finalists, key=lambda one: wanted.sign * one.fresh)
-    return Found(wanted.metric, finalists, chosen)
+    begun = {trial.number for trial in best if _is_in_force(trial)}
+    in_force = next((one for one in finalists if one.trial in begun), None)
+    return Found(wanted.metric, finalists, chosen, in_force)
 
 
 def _write(wanted: Search, study: Any, found: Found) -> None:

@@ -36,6 +36,11 @@ class Range(BaseModel):
             raise ValueError("expected low < high, above 0 for a logarithmic range")
         return self
 
+    def holds(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        return bool(self.low <= value <= self.high)
+
     def suggest(self, trial: Any, name: str) -> Any:
         if self.choices:
             return trial.suggest_categorical(name, self.choices)
@@ -92,6 +97,14 @@ class Search:
     def sign(self) -> float:
         """What makes lower better."""
         return 1.0 if METRICS[self.metric].better == "lower" else -1.0
+
+    @property
+    def in_force(self) -> dict[str, Any] | None:
+        """The values that are searched from, by the ranges' names; None where a range lacks its."""
+        values = self.config().values
+        if all(each.holds(values[name]) for name, each in self.ranges.items()):
+            return {name: values[name] for name in self.ranges}
+        return None
 
     def storage_url(self) -> str:
         """Where the trials are: as asked, or in the folder of the results."""

@@ -26,6 +26,9 @@ from mmsa_suparc.runs.seeds import build
 from mmsa_suparc.toolkit import settings
 from mmsa_suparc.training.runtime import find_device
 
+#: What marks the trial of the values that are searched from.
+IN_FORCE = "in force"
+
 
 def search(
     wanted: Search, *, on_trial: Callable[[int, float, dict[str, Any]], None]
@@ -62,6 +65,8 @@ def search(
 
     states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     ended = len(study.get_trials(states=states))
+    if ended < wanted.trials:
+        begin_with_what_is_in_force(wanted, study)
     with reader.reading_once(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.optimize(objective, n_trials=max(0, wanted.trials - ended))
@@ -87,6 +92,12 @@ def begin(wanted: Search) -> Any:
     find_device(wanted.device)  # or refuse it
     wanted.out.mkdir(parents=True, exist_ok=True)
     return optuna
+
+
+def begin_with_what_is_in_force(wanted: Search, study: Any) -> None:
+    """The first trial of a study is that of the values that are searched from."""
+    if (values := wanted.in_force) is not None:
+        study.enqueue_trial(values, user_attrs={IN_FORCE: True}, skip_if_exists=True)
 
 
 def _validate(wanted: Search, values: Mapping[str, Any], trial: Any) -> float:

@@ -3,10 +3,11 @@
   mmsa tune -m suparc -d mosi --data-root DATA --trials 50 --out tuning
   mmsa tune -m suparc -d mosi --data-root DATA --trials 50 --out tuning --folds 5
 
-writes tuning/best.yaml, which -c takes. The first scores a trial on the validation split, the
-second by cross-validation over the videos of training and validation, and trains the best five
-again with fresh seeds (tuning/top.csv). The same command goes on where it was stopped; with
---storage (any URL that Optuna takes) many machines search together and share --trials.
+writes tuning/best.yaml, which -c takes. A search begins with the values in force, where its ranges
+hold them. The first command scores a trial on the validation split, the second by cross-validation
+over the videos of training and validation, and trains the best five and the values in force again
+with fresh seeds (tuning/top.csv). The same command goes on where it was stopped; with --storage
+(any URL that Optuna takes) many machines search together and share --trials.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mmsa_suparc.bench.fold_tuning import Finalist, Found
+from mmsa_suparc.config import SupArcConfig
 from mmsa_suparc.data.demo import Demo, feature_file
 from tests.helpers.command import Command
 
@@ -48,10 +49,12 @@ def test_a_killed_search_goes_on_and_chooses_by_fresh_seeds(
     assert "trial 1/2" not in out
     assert out.count("final: MAE") == 2
     assert "flattered by" in out
+    assert re.search(r"the values in force, trial \d: MAE [\d.]+ with fresh seeds; ", out)
 
     trials = pd.read_csv("tuning/trials.csv")
     done = trials[trials["state"] == "COMPLETE"]
     assert len(done) == 2
+    assert done["params_learning_rate_other"].iloc[0] == SupArcConfig().learning_rate_other
     assert done["value"].iloc[0] == pytest.approx(float(first[1]), abs=1e-4)
     top = pd.read_csv("tuning/top.csv")
     assert list(top["in_search"]) == sorted(top["in_search"])
@@ -132,5 +135,13 @@ def test_flattery_is_of_the_search_s_winner() -> None:
     assert found.flattered == pytest.approx(0.05)
     assert "trial 4: MAE 0.9000 in the search, 0.9500 with fresh seeds" in found.in_words[0]
     assert "trial 8: MAE 0.9200, the best of 2" in found.in_words[1]
+    assert len(found.in_words) == 2
+    begun = Finalist(0, {}, searched=0.94, fresh=0.93)
+    words = Found("MAE", (lucky, steady, begun), steady, begun).in_words[2]
+    assert words == (
+        "the values in force, trial 1: MAE 0.9300 with fresh seeds; these are better by 0.0100"
+    )
+    words = Found("MAE", (lucky, begun), begun, begun).in_words[2]
+    assert words.endswith("MAE 0.9300 with fresh seeds; none is better")
     better = Found("Corr", (Finalist(0, {}, searched=0.7, fresh=0.6),), lucky)
     assert better.flattered == pytest.approx(0.1)

@@ -51,6 +51,19 @@ def test_it_searches_goes_on_and_writes_what_c_takes(
     assert "best.yaml" in out
 
 
+def test_the_first_trial_is_of_the_values_in_force(mmsa: Callable, demo: Demo) -> None:
+    ranges = {"learning_rate_other": {"low": 1e-4, "high": 1e-2, "log": True},
+              "margin_on": {"choices": ["negatives", "none"]}}  # fmt: skip
+    Path("ranges.yaml").write_text(yaml.safe_dump(ranges))
+    command = ("tune", "-d", "demo", "--epochs", 1, "--ranges", "ranges.yaml", "--trials", 1,
+               "--set", "learning_rate_other=0.004")  # fmt: skip
+    for margin_on, holds in (("negatives", True), ("both", False)):
+        status, _, err = mmsa(*command, "--set", f"margin_on={margin_on}", "--out", margin_on)
+        assert (status, err) == (0, "")
+        first = pd.read_csv(f"{margin_on}/trials.csv").iloc[0]
+        assert bool(first["params_learning_rate_other"] == 0.004) is holds
+
+
 def test_mistakes_are_named(mmsa: Callable, demo: Demo) -> None:
     Path("ranges.yaml").write_text("treshold: {low: 0, high: 1}")
     base = ("tune", "-d", "demo", "--out", "tuning")
