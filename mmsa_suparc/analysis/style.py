@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,11 +53,13 @@ LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}
 def looks(variants: Sequence[str]) -> Looks:
     """Colour and marker of each, by its place among all of a benchmark: the same in every figure.
 
-    There are 56 pairs; after those they are taken again.
+    Black and the circle are the first one's alone. There are 42 pairs of what is left; after those
+    they are taken again.
     """
+    pairs = chain([(LINES[0], MARKERS[0])], zip(cycle(LINES[1:]), cycle(MARKERS[1:])))  # no end
     return {
-        variant: {"color": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)]}
-        for place, variant in enumerate(variants)
+        variant: {"color": color, "marker": marker}
+        for variant, (color, marker) in zip(variants, pairs, strict=False)
     }
 
 

@@ -54,6 +54,14 @@ def test_legends_cover_nothing_and_all_texts_can_be_read(
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
+def test_no_two_of_many_variants_look_alike_and_only_the_first_is_black() -> None:
+    variants = [f"variant {n}" for n in range(43)]
+    found = style.looks(variants)
+    assert list(found) == variants
+    assert len({(look["color"], look["marker"]) for look in found.values()}) == len(variants)
+    assert [v for v in variants if found[v]["color"] == style.BLACK] == variants[:1]
+
+
 def test_some_figures_have_a_legend(figures: Callable) -> None:
     found = {name for name, figure in figures("mosi").items() if has_legend(figure)}
     assert found >= {"missing", "geometry", "conflict"}
