@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,13 @@ PROTOCOLS = {
     "P2": "random modality rate η",
     "P3": "drop rate of frames and tokens",
     "noise": "noise on audio and vision\n(standard deviations)",
+}
+#: By protocol, what the table of its differences is called, and the mean of which levels it is.
+MEANS = {
+    "P1": ("subsets", "the six incomplete"),
+    "P2": ("modalities", "all rates above 0 at which modalities are lost (P2)"),
+    "P3": ("frames", "all rates above 0 at which frames and tokens are lost (P3)"),
+    "noise": ("noise", "all noise above 0 on audio and vision"),
 }
 
 
@@ -40,12 +48,13 @@ def section(results: Results, dataset: str) -> Section | None:
     subsets = errors[errors["protocol"] == "P1"]
     if not subsets.empty:
         found.tables.append(_subset_table(results, dataset, subsets))
-    if comparisons := compare_incomplete(results, dataset):
-        title = (
-            f"{measured_by.capitalize()} MAE, mean of the six incomplete, less that of "
-            f"'{results.plan.reference}' on {dataset}"
-        )
-        found.tables.append(table_of(comparisons, f"{dataset}-subsets-differences", title))
+    for protocol, (name, mean) in MEANS.items():
+        if comparisons := compare_incomplete(results, dataset, protocol):
+            title = (
+                f"{measured_by.capitalize()} MAE, mean of {mean}, less that of "
+                f"'{results.plan.reference}' on {dataset}"
+            )
+            found.tables.append(table_of(comparisons, f"{dataset}-{name}-differences", title))
     if (order := _order_table(results, dataset)) is not None:
         found.tables.append(order)
     curves = [p for p in PROTOCOLS if (errors["protocol"] == p).any()]
@@ -126,7 +135,7 @@ def _subset_table(results: Results, dataset: str, subsets: pd.DataFrame) -> Tabl
         if part.empty:
             continue
         means = part.groupby("level")["mae"].mean()
-        incomplete = float(np.mean([means[level] for level in levels if level != COMPLETE]))
+        incomplete = float(np.mean([means[level] for level in levels if level not in COMPLETE]))
         table.rows.append(
             [Entry(variant), *(number(float(means[level])) for level in levels), number(incomplete)]
         )
@@ -195,13 +204,14 @@ def _warnings(results: Results, dataset: str, subsets: pd.DataFrame) -> list[str
         means = part.groupby("level")["mae"].mean()
         pairs = [(means[level], level) for level in means.index if len(level) == 2]
         worst = max(pairs, default=(0.0, ""))
-        if COMPLETE not in means or worst[0] <= 1.5 * means[COMPLETE]:
+        complete = means.get(COMPLETE[0], nan)
+        if not worst[0] > 1.5 * complete:
             continue
         (lost,) = (name for name in MODALITIES if name[0] not in worst[1])
         values = results.trained(dataset, str(variant))[0].values()
         untrained = values.get("weight_masked") == values.get("mask_rate") == 0
         warnings.append(
-            f"{dataset}, {variant}: without {lost} its MAE is {worst[0] / means[COMPLETE] - 1:.0%} "
+            f"{dataset}, {variant}: without {lost} its MAE is {worst[0] / complete - 1:.0%} "
             f"larger{'; weight_masked trains for that' if untrained else ''}"
         )
     return warnings

@@ -19,8 +19,8 @@ from mmsa_suparc.metrics import sims_metrics
 BELOW_ZERO = "below 0: better than the reference"
 #: How the comparison of averaged predictions is called.
 ENSEMBLE = "ensemble of the seeds"
-#: The subset that lacks nothing, by the letters of its modalities.
-COMPLETE = "tav"
+#: The levels at which nothing is taken away: modalities by their letters, or a rate.
+COMPLETE = ("tav", "0.0")
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,40 @@ def compare(results: Results, dataset: str, split: str = "test") -> dict[str, Co
     return _against(results.plan.reference, sides, labels, error_of(results, dataset), groups)
 
 
-def compare_incomplete(results: Results, dataset: str) -> dict[str, Comparison]:
-    """The same of the test MAE averaged over the six incomplete subsets of modalities (P1), where
-    variants were probed for them: a clip counts once with each."""
-    sides = {}
-    for variant in results.plan.variants:
-        probed = [results.probed(one, "missing") for one in results.of(dataset, variant)]
-        kept = [
-            [one[what] for what in sorted(one) if what[0] == "P1" and what[1] != COMPLETE]
-            for one in probed
+def compare_incomplete(
+    results: Results, dataset: str, protocol: str = "P1"
+) -> dict[str, Comparison]:
+    """The same of the test MAE averaged over the levels of a protocol at which something is taken
+    away, where variants were probed for them: a clip counts once with each.
+
+    Args:
+        protocol: ``P1``, whose levels are the six incomplete subsets of modalities; ``P2``, ``P3``
+            or ``noise``, whose levels are rates.
+    """
+    probe = "noise" if protocol == "noise" else "missing"
+    kept = {
+        variant: [
+            {level: predictions for (one, level), predictions in
+             results.probed(cell, probe).items() if one == protocol and level not in COMPLETE}
+            for cell in results.of(dataset, variant)
         ]
-        sides[variant] = np.array([np.concatenate(levels) for levels in kept if len(levels) == 6])
+        for variant in results.plan.variants
+    }  # fmt: skip
+    levels = sorted(next((of_seed for of_seed in kept[results.plan.reference] if of_seed), {}))
+    if not levels:
+        return {}
+    sides = {
+        variant: np.array(
+            [np.concatenate([one[level] for level in levels]) for one in of_seeds
+             if one.keys() == set(levels)]
+        )
+        for variant, of_seeds in kept.items()
+    }  # fmt: skip
     labels, groups = results.labels(dataset), results.groups(dataset)
     own = np.arange(len(labels)) if groups is None else groups
     found = _against(
-        results.plan.reference, sides, np.tile(labels, 6), error_of(results, dataset),
-        np.tile(own, 6),
+        results.plan.reference, sides, np.tile(labels, len(levels)), error_of(results, dataset),
+        np.tile(own, len(levels)),
     )  # fmt: skip
 
     def of_clips(one: Difference) -> Difference:

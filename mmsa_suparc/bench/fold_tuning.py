@@ -84,10 +84,10 @@ class Found:
     @property
     def in_words(self) -> list[str]:
         winner, chosen = self.finalists[0], self.chosen
+        flattered = f"flattered by {self.flattered:.4f}" if self.flattered > 0 else "not flattered"
         lines = [
             f"the search's winner, trial {winner.trial + 1}: {self.metric} {winner.searched:.4f} "
-            f"in the search, {winner.fresh:.4f} with fresh seeds: flattered by "
-            f"{self.flattered:.4f}",
+            f"in the search, {winner.fresh:.4f} with fresh seeds: {flattered}",
             f"chosen by fresh seeds, trial {chosen.trial + 1}: {self.metric} {chosen.fresh:.4f}, "
             f"the best of {len(self.finalists)}",
         ]

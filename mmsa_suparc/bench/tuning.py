@@ -139,6 +139,7 @@ def write_trials(wanted: Search, study: Any) -> None:
     import optuna
 
     table = study.trials_dataframe(attrs=("number", "value", "params", "state"))
+    table.loc[table["state"] != "COMPLETE", "value"] = nan  # of less than the others' values
     write_text(wanted.out / "trials.csv", table.to_csv(index=False))
     finished = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     if len(finished) < 2 or len({trial.value for trial in finished}) < 2:

@@ -159,27 +159,39 @@ def test_the_summary_has_every_comparison(tmp_path: Path) -> None:
         assert said["p_holm"] == known.p_holm
 
 
-def test_incomplete_inputs_are_compared_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "complete", "incomplete", "name"),
+    [
+        ("P1", "tav", ["t", "a", "v", "ta", "tv", "av"], "subsets"),
+        ("P3", "0.0", ["0.5", "0.9"], "frames"),
+        ("noise", "0.0", ["0.5", "1.0"], "noise"),
+    ],
+)
+def test_incomplete_inputs_are_compared_too(
+    protocol: str, complete: str, incomplete: list[str], name: str, tmp_path: Path
+) -> None:
     found, chance = noisy(tmp_path, SPREADS), np.random.default_rng(1)
-    levels = ["t", "a", "v", "ta", "tv", "av", "tav"]
+    levels = [complete, *incomplete]
     errors: dict[str, list[float]] = {}
     for one in found.cells:
         parts = []
         for level in chance.permutation(levels):
             predictions = LABELS + chance.normal(scale=SPREADS[one.cell.variant], size=40)
-            if level != "tav":
+            if level != complete:
                 errors.setdefault(one.cell.variant, []).append(np.abs(predictions - LABELS).mean())
-            columns = {"protocol": "P1", "level": level, "id": GROUPED, "prediction": predictions}
-            parts.append(pd.DataFrame(columns))
-        pd.concat(parts).to_csv(one.folder.probe("missing"), index=False)
-    far = compare_incomplete(found, "mosi")["far"].means
+            columns = {"protocol": protocol, "level": level, "id": GROUPED}
+            parts.append(pd.DataFrame({**columns, "prediction": predictions}))
+        probe = "noise" if protocol == "noise" else "missing"
+        pd.concat(parts).to_csv(one.folder.probe(probe), index=False)
+    far = compare_incomplete(found, "mosi", protocol)["far"].means
     expected = np.mean(errors["far"]) - np.mean(errors["reference"])
     assert far.value == pytest.approx(expected)
     assert (far.clips, far.groups, far.grouped) == (40, 10, True)
-    rows = as_json(found)["datasets"]["mosi"]["variants"]
-    assert rows["far"]["incomplete_difference"]["value"] == far.value
+    if protocol == "P1":
+        rows = as_json(found)["datasets"]["mosi"]["variants"]
+        assert rows["far"]["incomplete_difference"]["value"] == far.value
     shown = missing.section(found, "mosi").tables
-    (table,) = [table for table in shown if table.name == "mosi-subsets-differences"]
+    (table,) = [table for table in shown if table.name == f"mosi-{name}-differences"]
     assert table.rows[0][2].number == far.value
 
 
