@@ -61,6 +61,7 @@ NOT_RUN = {
     "make bench": "wants a quiet machine for minutes; benchmarks/RESULTS.md has what it printed",
     "python benchmarks/masked.py *": "needs real clips, and hours",
     "mmsa bench docs/results/*": "needs real clips, and hours",
+    "mmsa tune * --ranges docs/results/*": "as above; such a search is run in docs/benchmarks.md",
     "#!/bin/sh": "needs a Slurm for days; its command is that of the section above it",
     "mmsa tune -d mosi --out DIR": "a form; with a data root it is below",
     "mmsa predict --classes": "names an option",
