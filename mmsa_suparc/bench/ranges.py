@@ -39,7 +39,8 @@ class Range(BaseModel):
     def holds(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
-        return bool(self.low <= value <= self.high)
+        kinds = (int,) if self.kind == "int" else (int, float)
+        return type(value) in kinds and self.low <= value <= self.high
 
     def suggest(self, trial: Any, name: str) -> Any:
         if self.choices:

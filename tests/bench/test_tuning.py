@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mmsa_suparc.bench.ranges import read_ranges
+from mmsa_suparc.bench.ranges import Range, read_ranges
 from mmsa_suparc.config import SupArcConfig, plugin_configs
 from mmsa_suparc.data.demo import Demo
 from mmsa_suparc.errors import ConfigError, UserError
@@ -62,6 +62,17 @@ def test_the_first_trial_is_of_the_values_in_force(mmsa: Callable, demo: Demo) -
         assert (status, err) == (0, "")
         first = pd.read_csv(f"{margin_on}/trials.csv").iloc[0]
         assert bool(first["params_learning_rate_other"] == 0.004) is holds
+
+
+def test_a_range_holds_what_it_could_have_suggested() -> None:
+    number, whole = Range(low=0.1, high=2), Range(low=1, high=8, kind="int")
+    some = Range(choices=["add", None])
+    for each, held, others in (
+        (number, (0.1, 1, 2.0), (0.05, 3, None, "1", True, [1])),
+        (whole, (1, 8), (2.5, 9, None)),
+        (some, ("add", None), ("subtract", 1)),
+    ):
+        assert [value for value in (*held, *others) if each.holds(value)] == list(held)
 
 
 def test_mistakes_are_named(mmsa: Callable, demo: Demo) -> None:
