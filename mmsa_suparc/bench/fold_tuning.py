@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import product
 from math import nan
 from pathlib import Path
@@ -224,20 +225,30 @@ def _train(wanted: Search, values: Mapping[str, Any], fold: Fold, seed: int) -> 
 
 
 def _take_over(study: Any) -> None:
-    """Put back into the queue what a process of this machine, which is no more, was at."""
+    """Put back into the queue what a process of this machine, which is no more, was at, and what
+    one of any machine had begun and not signed."""
     import optuna
 
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        node, process = trial.user_attrs.get("process", ("", 0))
-        if node == platform.node() and (process == os.getpid() or not _is_alive(process)):
+        if _is_dead(trial):
+            attributes = {k: v for k, v in trial.user_attrs.items() if k != "process"}
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             again = optuna.trial.create_trial(
                 state=optuna.trial.TrialState.WAITING, params=trial.params,
-                distributions=trial.distributions, user_attrs=trial.user_attrs,
+                distributions=trial.distributions, user_attrs=attributes,
                 system_attrs=trial.system_attrs,
                 intermediate_values=trial.intermediate_values,
             )  # fmt: skip
             study.add_trial(again)
+
+
+def _is_dead(trial: Any) -> bool:
+    """A process that is killed between beginning a trial and signing it leaves no heartbeat either,
+    by which Optuna would know; signing takes milliseconds."""
+    if "process" not in trial.user_attrs:
+        return bool(datetime.now() - trial.datetime_start > timedelta(seconds=DEAD_AFTER))
+    node, process = trial.user_attrs["process"]
+    return node == platform.node() and (process == os.getpid() or not _is_alive(process))
 
 
 def _is_alive(process: int) -> bool:
@@ -254,6 +265,7 @@ def _wait(study: Any) -> None:
     import optuna
 
     while study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        _take_over(study)
         optuna.storages.fail_stale_trials(study)
         time.sleep(PAUSE)
 
