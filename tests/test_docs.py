@@ -170,9 +170,9 @@ def test_figures_of_the_study_are_those_of_its_tables() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["confirm", "test", "ablation"])
+@pytest.mark.parametrize(("part", "count"), [("confirm", 7), ("test", 7), ("ablation", 3)])
 def test_the_study_s_tables_come_back_from_what_is_kept_of_its_trainings(
-    part: str, mmsa: Callable
+    part: str, count: int, mmsa: Callable
 ) -> None:
     study = ROOT / "docs" / "results" / "study"
     script, kept = study / "outcomes.py", sorted((study / part).glob("*.tar.xz"))
@@ -180,8 +180,6 @@ def test_the_study_s_tables_come_back_from_what_is_kept_of_its_trainings(
     status, out, err = mmsa("bench", "report", "again")
     assert (status, err) == (0, ""), out
     tables = list((study / part / "tables").iterdir())
-    assert {f"mosi-{name}.md" for name in ("results", "differences", "losses")} <= {
-        table.name for table in tables
-    }
+    assert len(tables) == count
     for table in tables:
         assert Path("again", "tables", table.name).read_text() == table.read_text(), table.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
 
 import numpy as np
 import pandas as pd
@@ -135,7 +134,7 @@ def _subset_table(results: Results, dataset: str, subsets: pd.DataFrame) -> Tabl
         if part.empty:
             continue
         means = part.groupby("level")["mae"].mean()
-        incomplete = float(np.mean([means[level] for level in levels if level not in COMPLETE]))
+        incomplete = float(np.mean([means[level] for level in levels if level != COMPLETE]))
         table.rows.append(
             [Entry(variant), *(number(float(means[level])) for level in levels), number(incomplete)]
         )
@@ -204,14 +203,13 @@ def _warnings(results: Results, dataset: str, subsets: pd.DataFrame) -> list[str
         means = part.groupby("level")["mae"].mean()
         pairs = [(means[level], level) for level in means.index if len(level) == 2]
         worst = max(pairs, default=(0.0, ""))
-        complete = means.get(COMPLETE[0], nan)
-        if not worst[0] > 1.5 * complete:
+        if COMPLETE not in means or worst[0] <= 1.5 * means[COMPLETE]:
             continue
         (lost,) = (name for name in MODALITIES if name[0] not in worst[1])
         values = results.trained(dataset, str(variant))[0].values()
         untrained = values.get("weight_masked") == values.get("mask_rate") == 0
         warnings.append(
-            f"{dataset}, {variant}: without {lost} its MAE is {worst[0] / complete - 1:.0%} "
+            f"{dataset}, {variant}: without {lost} its MAE is {worst[0] / means[COMPLETE] - 1:.0%} "
             f"larger{'; weight_masked trains for that' if untrained else ''}"
         )
     return warnings

@@ -19,8 +19,10 @@ from mmsa_suparc.metrics import sims_metrics
 BELOW_ZERO = "below 0: better than the reference"
 #: How the comparison of averaged predictions is called.
 ENSEMBLE = "ensemble of the seeds"
-#: The levels at which nothing is taken away: modalities by their letters, or a rate.
-COMPLETE = ("tav", "0.0")
+#: The subset that lacks nothing, by the letters of its modalities.
+COMPLETE = "tav"
+#: The levels at which nothing is taken away, of every protocol.
+WHOLE = (COMPLETE, "0.0")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def compare_incomplete(
     kept = {
         variant: [
             {level: predictions for (one, level), predictions in
-             results.probed(cell, probe).items() if one == protocol and level not in COMPLETE}
+             results.probed(cell, probe).items() if one == protocol and level not in WHOLE}
             for cell in results.of(dataset, variant)
         ]
         for variant in results.plan.variants
