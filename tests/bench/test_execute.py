@@ -143,7 +143,16 @@ def test_mistakes_are_named_before_anything_is_written(mmsa: Callable, demo: Dem
     assert not Path("out").exists()
 
 
-def test_killed_anywhere_it_goes_on_and_repeats_no_finished_cell(demo: Demo) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="KILL"),
+        pytest.param(signal.SIGTERM, id="TERM", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_in_its_second_cell_it_goes_on_and_repeats_no_finished_one(
+    number: int, demo: Demo
+) -> None:
     path = bench_file(
         seeds=[1, 2],
         shared={"epochs": 2},
@@ -151,23 +160,22 @@ def test_killed_anywhere_it_goes_on_and_repeats_no_finished_cell(demo: Demo) -> 
         probes=["geometry"],
     )
     command = ("bench", path, "--out", "out")
-    for number in (signal.SIGKILL, signal.SIGTERM):
-        with Command(*command) as process:
-            wanted = 1 if number == signal.SIGKILL else 2
-            while process.poll() is None:
-                started = list(Path("out/cells").glob("*/cell.log"))
-                if len([p for p in started if "epoch 1" in p.read_text()]) >= wanted:
-                    break
-                time.sleep(0.05)
-            process.send_signal(number)
-            process.wait()
-        if number == signal.SIGTERM:
-            assert process.returncode == 143
-            assert "the same command goes on" in process.err
-    first = {path: path.stat().st_mtime_ns for path in Path("out/cells").glob("*/records.jsonl")}
+    cells = Path("out/cells")
+    with Command(*command) as process:
+        while process.poll() is None:
+            if sum("epoch 1" in log.read_text() for log in cells.glob("*/cell.log")) == 2:
+                break
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.wait()
+    assert process.returncode == (143 if number == signal.SIGTERM else -number)
+    assert ("the same command goes on" in process.err) == (number == signal.SIGTERM)
+    finished = {path: path.stat().st_mtime_ns for path in cells.glob("*/records.jsonl")}
+    assert len(finished) == 1
     done = mmsa_in_a_process(*command)
     assert done.returncode == 0, done.out + done.err
-    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert len(list(cells.glob("*/records.jsonl"))) == 2
     assert len(pd.read_csv("out/results.csv").query("metric == 'MAE' and split == 'test'")) == 2
 
 

@@ -32,6 +32,7 @@ from tests.helpers.patience import patience
 from tests.helpers.ray_nodes import Nodes, ray_nodes
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.ray
 HERE = Path("/proc/self/cwd")
 
 
@@ -107,7 +108,6 @@ def test_what_a_node_has_not_is_said_before_a_cell_starts(
     assert [path.name for path in Path("out/cells").glob("*/*")] == ["spec.json"]
 
 
-@pytest.mark.ray
 def test_a_cluster_is_started_where_none_is_named(demo: Demo) -> None:
     file = {"data_sets": ["demo"], "seeds": [1], "shared": {"epochs": 1}, "reference": "ours",
             "variants": {"ours": {"model": "suparc"}, "lf_dnn": {}}}  # fmt: skip
@@ -120,7 +120,6 @@ def test_a_cluster_is_started_where_none_is_named(demo: Demo) -> None:
                 path.is_dir()]  # fmt: skip
 
 
-@pytest.mark.ray
 def test_a_grid_ends_as_on_one_machine_though_a_node_is_killed(
     nodes: Nodes, bench: Callable[..., tuple[object, ...]]
 ) -> None:
@@ -161,7 +160,6 @@ def test_a_grid_ends_as_on_one_machine_though_a_node_is_killed(
     assert "4 trainings are done already" in done.out
 
 
-@pytest.mark.ray
 def test_a_cell_goes_on_elsewhere_from_the_state_that_came_back(
     nodes: Nodes, bench: Callable[..., tuple[object, ...]], registered: None
 ) -> None:
@@ -204,7 +202,6 @@ def test_a_cell_goes_on_elsewhere_from_the_state_that_came_back(
     assert environment["feature_file"] == str(HERE / "data/MOSI/Processed/unaligned_50.pkl")
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_leaves_no_cell_behind(
     nodes: Nodes, bench: Callable[..., tuple[object, ...]], number: int

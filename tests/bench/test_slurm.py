@@ -174,6 +174,7 @@ def test_a_preempted_cell_goes_on_in_the_same_job(demo: Demo) -> None:
     assert jobs_submitted() == 1
 
 
+@pytest.mark.slow
 def test_a_lost_job_is_submitted_again(
     demo: Demo, mmsa: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
