@@ -22,6 +22,7 @@ def code_cells() -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_it_runs_and_shows_a_result_and_a_curve(demo: Demo) -> None:
     names: dict[str, Any] = {}

@@ -13,6 +13,9 @@ from tests.helpers.grand import FOLDS, grand, sections
 from tests.helpers.legends import cut, has_legend, overlapping, squeezed
 
 KINDS: dict[str, dict] = {"mosi": {}, "sims": {"dataset": "sims"}, "folds": {"folds": FOLDS}}
+OF_EACH_KIND = pytest.mark.parametrize(
+    "kind", ["mosi", pytest.param("sims", marks=pytest.mark.slow), "folds"]
+)
 #: By kind, those that it does not have.
 NONE_OF = {"mosi": {"ranks"}, "sims": {"ranks"}, "folds": set()}
 
@@ -36,13 +39,13 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[st
     return of
 
 
-def test_the_names_are_those_of_all_figures(figures: Callable) -> None:
+@OF_EACH_KIND
+def test_the_names_are_those_of_all_figures(kind: str, figures: Callable) -> None:
     assert len(FIGURES) >= 10
-    for kind in KINDS:
-        assert set(figures(kind)) == set(FIGURES) - NONE_OF[kind]
+    assert set(figures(kind)) == set(FIGURES) - NONE_OF[kind]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@OF_EACH_KIND
 @pytest.mark.parametrize("name", FIGURES)
 def test_legends_cover_nothing_and_all_texts_can_be_read(
     name: str, kind: str, figures: Callable

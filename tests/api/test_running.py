@@ -144,6 +144,7 @@ def _scores(predictor: mmsa_suparc.SupArcPredictor) -> list[float]:
     return [predictor.predict(text="a good film").score]
 
 
+@pytest.mark.slow
 def test_a_predictor_is_sent_to_another_process(result: mmsa_suparc.RunResult) -> None:
     predictor = result.predictor(seed=2, precision="fp32")
     assert predictor.serving.seed == 2

@@ -77,6 +77,7 @@ def test_a_killed_search_goes_on_and_chooses_by_fresh_seeds(
     assert "final:" not in out
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_begun_and_never_signed_is_not_waited_for(
     mmsa: Callable, command: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def weights() -> list[Path]:
     return [p for kind in ("*.safetensors", "*.pth") for p in Path("out/cells").rglob(kind)]
 
 
+@pytest.mark.slow
 def test_a_finished_cell_keeps_no_weights_and_is_trained_again_where_a_probe_needs_them(
     mmsa: Callable, demo: Demo
 ) -> None:

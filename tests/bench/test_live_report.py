@@ -53,6 +53,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_the_folder_alone_makes_the_report_of_what_is_finished(
     stopped: Path, mmsa: Callable, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_the_folder_alone_makes_the_report_of_what_is_finished(
     assert "none of its 3 trainings is finished; run the benchmark first" in err
 
 
+@pytest.mark.slow
 def test_a_folder_of_before_is_known_by_its_last_report(
     stopped: Path, mmsa: Callable, tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ def test_two_submitters_and_a_third_after_their_death_submit_each_cell_once(demo
         assert (folder / "cell.log").read_text().count("epoch 1:") == 1
 
 
+@pytest.mark.slow
 def test_a_preempted_cell_goes_on_in_the_same_job(demo: Demo) -> None:
     bench_file("suparc", epochs=6)
     with Command(*LOCAL) as process:

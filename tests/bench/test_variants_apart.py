@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 
+@pytest.mark.slow
 def test_the_report_has_every_finished_variant_whatever_was_asked_for(mmsa: Callable) -> None:
     content = {
         "title": "Apart", "data_sets": ["demo"], "seeds": [1], "reference": "two",

@@ -181,6 +181,7 @@ def test_spans() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_run_shows_its_loss_and_the_time_left(demo: object, tmp_path: Path) -> None:
     folders = ("--run-dir", str(tmp_path / "run"), "--res-save-dir", str(tmp_path / "table"))
     bars = on_terminal(

@@ -29,7 +29,7 @@ FIRST = ("README.md", "docs/index.md", "docs/how-to/own-data.md")
 ELSEWHERE = {
     "make demo": (".ci/run", "make demo"),
     "make test": (".ci/run", "make test"),
-    "make docs": (".ci/run", "make docs"),
+    "make docs": (".github/workflows/docs.yml", "make docs"),
     "pip install *": (".ci/run", "-m pip install"),
     "python3.11 -m venv .venv-fet": ("Makefile", "-m venv $(FET)"),
     ".venv-fet/bin/pip install *": ("Makefile", "constraints-fet.txt"),

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from shutil import copytree
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_template_installs_and_its_tests_pass(tmp_path: Path) -> None:
     source = copytree(ROOT / "examples" / "plugin-template", tmp_path / "source")
     packages = tmp_path / "packages"

@@ -140,6 +140,7 @@ def test_a_tutorial_that_does_nothing_fails(
         execute(name, tmp_path, monkeypatch, UNDONE[name])
 
 
+@pytest.mark.slow
 @pytest.mark.fet
 def test_the_tutorial_of_videos_scores_a_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -181,8 +181,8 @@ def chinese(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "model",
-    ["mlf_dnn", "mlmf", "lf_dnn", "tfn", "lmf", "self_mm", "suparc",
-     pytest.param("mtfn", marks=pytest.mark.slow)],  # mtfn takes by far the longest
+    ["mlf_dnn", "mlmf", "lf_dnn", "lmf", "self_mm", "suparc",
+     *(pytest.param(name, marks=pytest.mark.slow) for name in ("tfn", "mtfn"))],  # the longest
 )  # fmt: skip
 def test_the_models_of_ch_sims_train_on_chinese_clips(
     model: str, mmsa: Callable, chinese: Path

@@ -103,7 +103,13 @@ def test_asked_to_stop_it_finishes_the_step_and_says_how_to_go_on(
     assert result_of(folder) == {k: v for k, v in undisturbed.items() if k != "seconds"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, id="TERM", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, id="KILL"),
+    ],
+)
 def test_epochs_that_were_not_written_are_there_after_a_stop_and_come_again_after_a_kill(
     number: int, undisturbed: dict, tmp_path: Path
 ) -> None:
@@ -148,6 +154,7 @@ def test_a_toolkit_model_starts_its_seed_again(mmsa: Callable, demo: Demo) -> No
     assert mmsa(*arguments, "--resume")[0] == 0
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder(undisturbed: dict, demo: Demo) -> None:
     with Command(*RUN, "run") as first:
         while not Path("run/seed-1").is_dir() and first.poll() is None:

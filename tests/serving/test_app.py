@@ -222,6 +222,7 @@ def test_a_clip_and_words_are_scored_as_a_browser_asks(port: int, temporary: Pat
     assert "data-score" in told(port, 1, [None, "what a wonderful film", ["text"], None])
 
 
+@pytest.mark.slow
 def test_an_attacked_page_ends_when_it_is_told_to(run: Path, tmp_path: Path) -> None:
     with served(run, tmp_path) as (port, process):
         for path in ("/dev/zero", "/dev/random", "/etc/passwd"):

@@ -73,7 +73,7 @@ def expected(served: Serving, given: tuple[torch.Tensor, ...], *, tokens: bool) 
     ("kind", "tokens"),
     [
         ("onnx", True),
-        ("torch", False),
+        pytest.param("torch", False, marks=pytest.mark.slow),
         pytest.param("onnx", False, marks=pytest.mark.slow),
         pytest.param("torch", True, marks=pytest.mark.slow),
     ],

@@ -75,6 +75,7 @@ def test_a_modality_that_is_not_there_changes_nothing(
     assert not trained.inputs("test").audio.any()
 
 
+@pytest.mark.slow
 def test_a_benchmark_has_it_for_any_model(mmsa: Callable, demo: Demo) -> None:
     Path("few.yaml").write_text(
         "{data_sets: [demo], seeds: [1], shared: {epochs: 1, modalities: [text]}, variants: "

@@ -98,6 +98,7 @@ def test_its_models_and_data_sets_appear(newer: Path) -> None:
     assert len(names) == 1
 
 
+@pytest.mark.slow
 def test_its_model_for_the_old_library_trains_with_todays(
     newer: Path, small_root: Path, demo: Demo
 ) -> None:

@@ -49,12 +49,17 @@ def fit(config: SupArcConfig, **options: object) -> loop.Fit:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def plain() -> loop.Fit:
+    """Without any of them."""
+    return fit(with_values(epochs=3))
+
+
 @pytest.mark.parametrize("name", OPTIONS)
-def test_it_learns_and_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_it_learns_and_goes_on_bit_for_bit(name: str, plain: loop.Fit, tmp_path: Path) -> None:
     config = with_values(epochs=3, **OPTIONS[name])
     whole = fit(config)
     assert whole.history[-1]["loss_mae"] < whole.history[0]["loss_mae"]
-    plain = fit(with_values(epochs=3))
     assert whole.history[-1]["valid_Loss"] != plain.history[-1]["valid_Loss"]
 
     class Killed(Exception):

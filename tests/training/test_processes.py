@@ -87,6 +87,7 @@ def test_what_processes_tell_each_other(found: dict) -> None:
     assert found[2]["main"].item() == 0
 
 
+@pytest.mark.slow
 def test_one_run_of_two_processes_is_written_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

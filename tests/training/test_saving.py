@@ -102,6 +102,7 @@ extra(train)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_file_costs_no_memory_and_saving_one_copy(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -208,6 +208,7 @@ def test_hostile_files_end_in_time_and_memory(extractor: Extractor, tmp_path: Pa
     assert not [text for text in told if SECRET in text or "\n" in text]
 
 
+@pytest.mark.slow
 def test_ten_at_once_equal_each_alone(tmp_path: Path) -> None:
     clips = [
         make_clip(tmp_path / f"{n}.mp4", seed=n, tone=100 + 15 * n, seconds=1 + n / 10)
@@ -230,6 +231,7 @@ def test_ten_at_once_equal_each_alone(tmp_path: Path) -> None:
     assert not any(same(alone[0], other) for other in alone[1:])
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_or_dies_is_replaced(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     with Extractor(recipe.load("default"), limits=Limits(wait=25)) as one:
