@@ -200,6 +200,7 @@ def test_a_lost_job_is_submitted_again(
     assert went_on_after(seconds[0])
 
 
+@pytest.mark.slow
 def test_jobs_are_cancelled_where_that_was_asked_for(demo: Demo) -> None:
     bench_file("suparc", epochs=1000)
     with Command(*LOCAL, "--cancel-on-stop") as process:

@@ -231,7 +231,9 @@ def test_large_batches_in_blocks_are_the_same(
     torch.testing.assert_close(found[1], found[0], atol=1e-12, rtol=1e-12)
     with torch.no_grad():
         assert loss(features, scores) == pytest.approx(found[0][0].item())
-    assert torch.autograd.gradcheck(lambda f: loss(f, scores), features.clone().requires_grad_())
+    # The gradient is that of one block, to 1e-12, and that one is checked direction by direction.
+    leaf = features.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: loss(f, scores), leaf, fast_mode=True)
 
 
 def test_a_large_batch_without_a_positive_pair(monkeypatch: pytest.MonkeyPatch) -> None:

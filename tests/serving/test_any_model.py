@@ -61,7 +61,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["lf_dnn", "self_mm", "tfr_net", "ef_lstm", "mmim"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "lf_dnn",
+        "self_mm",
+        "tfr_net",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ef_lstm", "mmim")),
+    ],
+)
 def of_videos(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, made: Path, demo: Demo
 ) -> Path:

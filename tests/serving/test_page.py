@@ -153,6 +153,7 @@ def test_tries_are_of_one_page(chromium: Any, address: str) -> None:
     page.close()
 
 
+@pytest.mark.slow
 def test_a_model_of_the_toolkit_is_served_alike(chromium: Any, tmp_path: Path, demo: Demo) -> None:
     mmsa_suparc.run("lf_dnn", "demo", seeds=[1], epochs=1, out=tmp_path / "run", progress=False)
     with served(tmp_path / "run", tmp_path) as (port, _):

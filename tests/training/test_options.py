@@ -36,6 +36,8 @@ OPTIONS = {
     "cosine": {"schedule": "cosine"},
     "rounded": {"sampling": "rounded", "margin_on": "positives"},
 }
+#: Those that keep nothing of their own from step to step, or the same as another.
+LIKE_OTHERS = {"presence flags", "layer norm", "mean of states", "attention", "layer decay"}
 
 
 def with_values(**values: object) -> SupArcConfig:
@@ -55,7 +57,13 @@ def plain() -> loop.Fit:
     return fit(with_values(epochs=3))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_OTHERS else [])
+        for name in OPTIONS
+    ],
+)
 def test_it_learns_and_goes_on_bit_for_bit(name: str, plain: loop.Fit, tmp_path: Path) -> None:
     config = with_values(epochs=3, **OPTIONS[name])
     whole = fit(config)

@@ -200,7 +200,11 @@ def test_two_machines_with_folders_of_their_own_give_the_results_of_one_process(
 @pytest.mark.parametrize(
     ("change", "lines"),
     [
-        ("other data", ["mmsa: process 1 has data = ", "mmsa, process 1: process 1 has data = "]),
+        pytest.param(
+            "other data",
+            ["mmsa: process 1 has data = ", "mmsa, process 1: process 1 has data = "],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "no data",
             ["mmsa: ended with process 1: no feature file at ",

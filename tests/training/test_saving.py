@@ -115,7 +115,7 @@ def test_a_file_costs_no_memory_and_saving_one_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("limit", [10, 5_000, 1 << 20])
+@pytest.mark.parametrize("limit", [10, pytest.param(5_000, marks=pytest.mark.slow), 1 << 20])
 def test_a_full_disk_is_named(suffix: str, limit: int, tmp_path: Path) -> None:
     path = tmp_path / f"weights{suffix}"
     checkpoint.save_weights(path, {"x": torch.ones(2)})
