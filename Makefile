@@ -69,7 +69,7 @@ test-ray: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray --durations 5
 
 # Videos need MMSA-FET, whose libraries are older: an environment of its own. VIDEOS="fet and not
-# slow" leaves out those of workers that hang, of many at once and of the tutorial.
+# slow" leaves out what takes longest: workers that hang, many clips at once, the page, the tutorial.
 VIDEOS ?= fet
 $(FET)/.ready: setup.cfg constraints-fet.txt
 	$(PYTHON) -m venv $(FET)
@@ -79,7 +79,7 @@ $(FET)/.ready: setup.cfg constraints-fet.txt
 
 test-fet: $(VENV)/.ready-dev $(FET)/.ready
 	MMSA_FET_PYTHON=$(CURDIR)/$(FET)/bin/python OMP_NUM_THREADS=1 \
-	    $(BIN)/python -m pytest -m "$(VIDEOS)"
+	    $(BIN)/python -m pytest -m "$(VIDEOS)" tests/videos tests/docs/test_tutorials.py
 
 test-gpu: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m gpu

@@ -251,6 +251,7 @@ def test_a_worker_that_hangs_or_dies_is_replaced(tmp_path: Path) -> None:
         assert same(one(clip), expected)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_temporary_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +277,7 @@ def test_without_mmsa_fet_the_user_is_told_what_to_do(tmp_path: Path) -> None:
     assert "--fet-python or MMSA_FET_PYTHON" in str(told.value)
 
 
+@pytest.mark.slow
 def test_in_a_browser_a_clip_is_scored_and_rescored_without_audio(
     run: Path, tmp_path: Path
 ) -> None:
