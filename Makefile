@@ -16,7 +16,7 @@ help:
 	@echo "make test       install, check the style and the types, run the fast tests"
 	@echo "make check      style and types only"
 	@echo "make docs       run the tutorials, build the documentation site into build/site"
-	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-slow  what the fast tests leave out"
 	@echo "make test-lowest the lowest versions of the libraries that setup.cfg allows"
 	@echo "make test-ray   a grid on a Ray cluster of several nodes, one of them killed"
 	@echo "make test-fet   the tests of videos, through MMSA-FET in an environment of its own"
@@ -69,7 +69,7 @@ test-ray: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray --durations 5
 
 # Videos need MMSA-FET, whose libraries are older: an environment of its own. VIDEOS="fet and not
-# slow" leaves out what takes longest: workers that hang, many clips at once, the page, the tutorial.
+# slow" leaves out what takes longest: workers that hang, many clips, the page, the tutorial.
 VIDEOS ?= fet
 $(FET)/.ready: setup.cfg constraints-fet.txt
 	$(PYTHON) -m venv $(FET)

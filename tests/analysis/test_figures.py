@@ -14,7 +14,8 @@ from tests.helpers.legends import cut, has_legend, overlapping, squeezed
 
 KINDS: dict[str, dict] = {"mosi": {}, "sims": {"dataset": "sims"}, "folds": {"folds": FOLDS}}
 OF_EACH_KIND = pytest.mark.parametrize(
-    "kind", ["mosi", pytest.param("sims", marks=pytest.mark.slow), "folds"]
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] if kind == "sims" else []) for kind in KINDS],
 )
 #: By kind, those that it does not have.
 NONE_OF = {"mosi": {"ranks"}, "sims": {"ranks"}, "folds": set()}

@@ -231,9 +231,15 @@ def test_large_batches_in_blocks_are_the_same(
     torch.testing.assert_close(found[1], found[0], atol=1e-12, rtol=1e-12)
     with torch.no_grad():
         assert loss(features, scores) == pytest.approx(found[0][0].item())
-    # The gradient is that of one block, to 1e-12, and that one is checked direction by direction.
-    leaf = features.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: loss(f, scores), leaf, fast_mode=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(o.values()))
+def test_gradcheck_in_blocks(options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    features, scores = make_batch(3, size=21)
+    loss = SupArcLoss(0.4, 0.3, 0.2, **options)
+    monkeypatch.setattr(suparc, "BLOCK", 12)
+    assert torch.autograd.gradcheck(lambda f: loss(f, scores), features.requires_grad_())
 
 
 def test_a_large_batch_without_a_positive_pair(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,31 +197,25 @@ def test_two_machines_with_folders_of_their_own_give_the_results_of_one_process(
     assert list(works[1].iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "lines"),
     [
-        pytest.param(
-            "other data",
-            ["mmsa: process 1 has data = ", "mmsa, process 1: process 1 has data = "],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
+        ("other data", ["mmsa: process 1 has data = ", "mmsa, process 1: process 1 has data = "]),
+        (
             "no data",
             ["mmsa: ended with process 1: no feature file at ",
              "mmsa, process 1: no feature file at "],
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             "other options",
             ["mmsa: process 1 has configuration.batch_size = 9, process 0 8; ",
              "mmsa, process 1: process 1 has configuration.batch_size = 9, process 0 8; "],
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             "a mistake",
             ["mmsa: ended with process 1: --set: batch_size = -1: should be ",
              "mmsa, process 1: --set: batch_size = -1: should be "],
-            marks=pytest.mark.slow,
         ),
     ],
 )  # fmt: skip
